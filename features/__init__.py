@@ -1,0 +1,1 @@
+"""Records to features: sources fill canonical tables, pure transforms make features, Feast serves them."""

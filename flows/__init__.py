@@ -1,0 +1,1 @@
+"""Prefect flows and the `aiops` program: they orchestrate and compute nothing."""

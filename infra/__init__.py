@@ -1,0 +1,1 @@
+"""The ground all rooms stand on: settings, errors, plugins, clients and the supervised local stack."""

@@ -1,0 +1,200 @@
+"""Settings: `infra/aiops.yaml` read once, typed, with durations (`30s`, `7d`) and `${VAR}` understood.
+
+Order of precedence: environment (`AIOPS__REMEDIATION__ENABLED=false`), the file named by `AIOPS_CONFIG`
+(default: `infra/aiops.yaml` of the checkout), the defaults below. An unknown key is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from infra.errors import SettingsError, nearest
+
+ROOT = Path(__file__).resolve().parents[1]
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def parse_duration(value: Any) -> Any:
+    """Turn `30s`, `1.5h`, `7d` (units ms s m h d w) into a timedelta; other types pass through to pydantic."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*", value)
+    if not match:
+        raise ValueError(f"{value!r} is not a duration; write a number and a unit, for example 30s, 15m, 48h or 7d")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the settings: read-only, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ingestion(Section):
+    metrics_interval: Duration = timedelta(seconds=30)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    trace_sampling: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class ModelSettings(BaseModel):
+    """One model's entry; keys beyond these are that model's own options, checked by `training.catalog`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    enabled: bool = True
+    retrain_interval: Duration = timedelta(days=7)
+
+
+class Rule(Section):
+    """If a diagnosis names `cause` with at least `confidence`, take the first action of `actions` that is allowed."""
+
+    cause: str
+    confidence: Share = 0.5
+    actions: tuple[str, ...]
+
+
+class BlastRadius(Section):
+    """One cluster and namespace, and at most this share of a service's replicas at once."""
+
+    cluster: str = "local"
+    namespace: str = "workload"
+    max_share: Share = 0.5
+
+
+class Remediation(Section):
+    enabled: bool = True
+    approval_required: bool = False
+    approval_timeout: Duration = timedelta(minutes=30)
+    rollback_enabled: bool = True
+    max_actions_per_minute: Annotated[int, Field(ge=1)] = 10
+    circuit_breaker_threshold: Share = 0.8
+    max_actions_per_incident: Annotated[int, Field(ge=1)] = 5
+    feature_max_age: Duration = timedelta(seconds=60)
+    blast_radius: BlastRadius = BlastRadius()
+    # true: allowed; false: only with approval; absent: refused
+    actions: dict[str, bool] = {}
+    rules: tuple[Rule, ...] = ()
+
+
+class Notifications(Section):
+    slack_webhook: SecretStr | None = None
+    pagerduty_key: SecretStr | None = None
+    email_recipients: str | None = None
+
+
+class Ports(Section):
+    prefect: Port = 4200
+    mlflow: Port = 5000
+    api: Port = 8100
+    workload: Port = 8200
+
+
+class Stack(Section):
+    host: str = "127.0.0.1"
+    ports: Ports = Ports()
+
+
+class Settings(BaseSettings):
+    """The whole of `aiops.yaml`; see SPEC section 5 for the meaning of each key."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="AIOPS__",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+    enabled: bool = True
+    home: Path = ROOT / ".aiops"
+    ingestion: Ingestion = Ingestion()
+    models: dict[str, ModelSettings] = {}
+    remediation: Remediation = Remediation()
+    notifications: Notifications = Notifications()
+    stack: Stack = Stack()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read(config_file()))
+
+    def url(self, part: Literal["prefect", "mlflow", "api", "workload"]) -> str:
+        """Base address of one part of the stack, without a trailing slash."""
+        return f"http://{self.stack.host}:{getattr(self.stack.ports, part)}"
+
+
+def config_file() -> Path:
+    """The settings file in force."""
+    return Path(os.environ.get("AIOPS_CONFIG", ROOT / "infra" / "aiops.yaml"))
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process, read once. Raises SettingsError naming the key, its place and the nearest right one."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(_problem(dict(e)) for e in error.errors())
+        raise SettingsError(f"{config_file()}: {problems}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise SettingsError(f"no settings file at {path}; set AIOPS_CONFIG to an existing file") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict) or set(content) != {"aiops"} or not isinstance(content["aiops"], dict):
+        raise SettingsError(f"{path} must have exactly one root key, `aiops:`, holding a mapping")
+    return {key: _expand(value) for key, value in content["aiops"].items()}
+
+
+def _expand(value: Any) -> Any:
+    """Replace `${VAR}` and `${VAR:-default}` by the environment; a text that is only an unset `${VAR}` is null."""
+    if isinstance(value, dict):
+        return {key: _expand(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    expanded = re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda m: os.environ.get(m[1]) or m[2] or "", value)
+    return expanded if expanded or not value else None
+
+
+def _problem(error: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in ("aiops", *error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']}"
+    known: type[BaseModel] | None = Settings
+    for part in error["loc"][:-1]:
+        field = known.model_fields.get(str(part)) if known else None
+        known = (
+            next((t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)), None)
+            if field
+            else None
+        )
+    choices = list(known.model_fields) if known else []
+    return f"{where}: unknown key{nearest(str(error['loc'][-1]), choices)}; known here: {', '.join(sorted(choices))}"
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

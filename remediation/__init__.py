@@ -1,0 +1,1 @@
+"""Detect, diagnose, decide, guard, execute, learn: repairs whose limits hold whatever dies."""

@@ -1,0 +1,1 @@
+"""One action a file; found by file name (see `infra.plugins`)."""

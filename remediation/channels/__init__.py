@@ -1,0 +1,1 @@
+"""One notification channel a file; found by file name (see `infra.plugins`)."""

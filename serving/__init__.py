@@ -1,0 +1,1 @@
+"""The prediction API: BentoML under /api/v3/aiops."""

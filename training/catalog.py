@@ -1,0 +1,40 @@
+"""The models that exist, joined with their entries in `aiops.yaml`."""
+
+from __future__ import annotations
+
+from infra import plugins
+from infra.errors import NotFound
+from infra.settings import ModelSettings, settings
+from training.model import Model
+
+PACKAGE = "training.models"
+
+
+def load(name: str) -> type[Model]:
+    """The class of model `name`. Raises NotFound with the choices."""
+    return plugins.load(PACKAGE, name, Model)  # type: ignore[type-abstract]
+
+
+def entry(name: str) -> ModelSettings:
+    """The settings of model `name`; a model without an entry has the defaults."""
+    return settings().models.get(name, ModelSettings())
+
+
+def make(name: str) -> Model:
+    """An unfitted model with its options of `aiops.yaml`. Raises SettingsError for an unknown option."""
+    return load(name)(entry(name).model_extra or {})
+
+
+def enabled(names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The asked or all names, less those switched off; checks every entry of the settings against the files.
+
+    Raises NotFound for a name without a file and SettingsError for an option a model does not know.
+    """
+    known = plugins.names(PACKAGE)
+    for name in (*settings().models, *names):
+        if name not in known:
+            raise NotFound("model", name, known)
+    chosen = [name for name in (names or known) if entry(name).enabled]
+    for name in chosen:
+        make(name)
+    return tuple(chosen)
