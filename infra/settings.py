@@ -1,7 +1,8 @@
 """Settings: `infra/aiops.yaml` read once, typed, with durations (`30s`, `7d`) and `${VAR}` understood.
 
 Order of precedence: environment (`AIOPS__REMEDIATION__ENABLED=false`), the file named by `AIOPS_CONFIG`
-(default: `infra/aiops.yaml` of the checkout), the defaults below. An unknown key is an error that names the nearest one.
+(default: `infra/aiops.yaml` of the checkout), the defaults below. An unknown key, in the file or in the environment,
+is an error that names the nearest one.
 """
 
 from __future__ import annotations
@@ -11,15 +12,26 @@ import re
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
+import pydantic_settings
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from infra.errors import SettingsError, nearest
 
 ROOT = Path(__file__).resolve().parents[1]
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -33,8 +45,13 @@ def parse_duration(value: Any) -> Any:
     return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
 
 
+def _absolute(path: Path) -> Path:
+    """A relative path counts from the checkout, so that every process means the same folder."""
+    return (ROOT / path.expanduser()).resolve()
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -74,6 +91,19 @@ class BlastRadius(Section):
     max_share: Share = 0.5
 
 
+class Health(Section):
+    """What a healthy instance of the workload looks like, and how often a bad look must repeat to be believed."""
+
+    interval: Duration = timedelta(seconds=1)
+    timeout: Duration = timedelta(seconds=1.5)
+    failures: Annotated[int, Field(ge=1)] = 2
+    of: Annotated[int, Field(ge=1)] = 3
+    max_latency: Duration = timedelta(milliseconds=300)
+    max_memory_mib: Annotated[float, Field(gt=0)] = 128
+    verify_successes: Annotated[int, Field(ge=1)] = 3
+    verify_timeout: Duration = timedelta(seconds=10)
+
+
 class Remediation(Section):
     enabled: bool = True
     approval_required: bool = False
@@ -83,6 +113,17 @@ class Remediation(Section):
     circuit_breaker_threshold: Share = 0.8
     max_actions_per_incident: Annotated[int, Field(ge=1)] = 5
     feature_max_age: Duration = timedelta(seconds=60)
+    # the breaker counts this many newest outcomes, at least so many; open, it lets one probe through after a while
+    circuit_breaker_window: Annotated[int, Field(ge=1)] = 20
+    circuit_breaker_min_outcomes: Annotated[int, Field(ge=1)] = 5
+    circuit_breaker_cooldown: Duration = timedelta(minutes=5)
+    # the wait before the second attempt of an incident; doubles with each further one
+    retry_backoff: Duration = timedelta(milliseconds=500)
+    # how long a claim outlives a silent owner on another host (a dead process on this host loses it at once)
+    lease: Duration = timedelta(minutes=2)
+    # the kernel's store; empty: kernel.db below `home`
+    database_url: SecretStr | None = None
+    health: Health = Health()
     blast_radius: BlastRadius = BlastRadius()
     # true: allowed; false: only with approval; absent: refused
     actions: dict[str, bool] = {}
@@ -101,6 +142,13 @@ class Ports(Section):
     api: Port = 8100
     workload: Port = 8200
 
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        ports = list(self.model_dump().values())
+        if twice := sorted({port for port in ports if ports.count(port) > 1}):
+            raise ValueError(f"port {twice[0]} is given to more than one part; each needs a port of its own")
+        return self
+
 
 class Stack(Section):
     host: str = "127.0.0.1"
@@ -118,7 +166,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
     enabled: bool = True
-    home: Path = ROOT / ".aiops"
+    home: Annotated[Path, AfterValidator(_absolute)] = ROOT / ".aiops"
     ingestion: Ingestion = Ingestion()
     models: dict[str, ModelSettings] = {}
     remediation: Remediation = Remediation()
@@ -148,12 +196,26 @@ def config_file() -> Path:
 
 @lru_cache
 def settings() -> Settings:
-    """The settings of this process, read once. Raises SettingsError naming the key, its place and the nearest right one."""
+    """The settings of this process, read once. Raises SettingsError: the key, its place, the nearest right one."""
+    _check_environment()
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(_problem(dict(e)) for e in error.errors())
-        raise SettingsError(f"{config_file()}: {problems}") from None
+        raise SettingsError("; ".join(_problem(dict(e)) for e in error.errors())) from None
+    except pydantic_settings.SettingsError as error:  # a whole section in one variable, and not JSON
+        raise SettingsError(f"{error}; name one key, such as AIOPS__STACK__HOST, or give a section as JSON") from None
+
+
+def _check_environment() -> None:
+    """Refuse `AIOPS__REMEDIATON__...`: pydantic-settings ignores variables that match no section."""
+    prefix, known = Settings.model_config.get("env_prefix", ""), Settings.model_fields
+    for variable in os.environ:
+        section = variable.upper().removeprefix(prefix).split("__")[0].lower()
+        if variable.upper().startswith(prefix) and section not in known:
+            raise SettingsError(
+                f"{variable} in the environment: no section {section!r}{nearest(section, known)}; "
+                f"known: {', '.join(sorted(known))}"
+            )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -169,31 +231,46 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _expand(value: Any) -> Any:
-    """Replace `${VAR}` and `${VAR:-default}` by the environment; a text that is only an unset `${VAR}` is null."""
+    """Replace `${VAR}` and `${VAR:-default}` by the environment; a text that is only an unset `${VAR}` is null.
+
+    Raises SettingsError for an unset variable amid other text: half an address is worse than none.
+    """
     if isinstance(value, dict):
         return {key: _expand(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand(item) for item in value]
     if not isinstance(value, str):
         return value
-    expanded = re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda m: os.environ.get(m[1]) or m[2] or "", value)
-    return expanded if expanded or not value else None
+    if not (unset := [m[1] for m in _VARIABLE.finditer(value) if m[2] is None and not os.environ.get(m[1])]):
+        return _VARIABLE.sub(lambda m: os.environ.get(m[1]) or m[2], value) or (None if value else value)
+    if not _VARIABLE.fullmatch(value):
+        raise SettingsError(f"{config_file()}: {value!r} needs the environment variable {unset[0]}, which is not set")
+    return None
 
 
 def _problem(error: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in ("aiops", *error["loc"]))
+    keys = [str(part) for part in error["loc"]]
+    where = f"{'.'.join(['aiops', *keys])} in {_origin(keys)}"
     if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']}"
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    choices = _known_keys(error["loc"][:-1])
+    return f"{where}: unknown key{nearest(keys[-1], choices)}; known here: {', '.join(sorted(choices))}"
+
+
+def _origin(keys: list[str]) -> str:
+    """The environment variable that gives this key, or the settings file."""
+    full = "__".join(["AIOPS", *keys]).upper()
+    return next((name for name in os.environ if full.startswith(name.upper()) and "__" in name), str(config_file()))
+
+
+def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
     known: type[BaseModel] | None = Settings
-    for part in error["loc"][:-1]:
-        field = known.model_fields.get(str(part)) if known else None
-        known = (
-            next((t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)), None)
-            if field
-            else None
-        )
-    choices = list(known.model_fields) if known else []
-    return f"{where}: unknown key{nearest(str(error['loc'][-1]), choices)}; known here: {', '.join(sorted(choices))}"
+    for part in loc:
+        if isinstance(part, int) or known is None:  # the n-th of a list: its section was found with the list's name
+            continue
+        annotation = known.model_fields[part].annotation if part in known.model_fields else None
+        known = next((t for t in (annotation, *get_args(annotation)) if _is_section(t)), None)
+    return list(known.model_fields) if known else []
 
 
 def _is_section(annotation: Any) -> bool:
