@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def spark() -> SparkSession:
     Raises UserError when there is no Java to start a local one with.
     """
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # default: whatever python3 is first on PATH
     from pyspark.sql import SparkSession
 
     if remote := os.environ.get("SPARK_REMOTE"):

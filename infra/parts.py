@@ -27,6 +27,7 @@ class Part:
     port: int | None = None
     address: str = ""
     start_timeout: float = 120.0  # seconds; several times what two cores need
+    sweep: bool = False  # before a start, end what a killed earlier life left behind (workers that hold its port)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -63,6 +64,7 @@ def parts() -> tuple[Part, ...]:
             + ("--backend-store-uri", f"sqlite:///{home}/mlflow/mlflow.db")
             + ("--artifacts-destination", f"{home}/mlflow/artifacts"),
             probe=f"{mlflow}/health",
+            sweep=True,
             port=ports.mlflow,
             address=mlflow,
             environment=_ONE_THREAD,

@@ -259,8 +259,13 @@ def _problem(error: dict[str, Any]) -> str:
 
 def _origin(keys: list[str]) -> str:
     """The environment variable that gives this key, or the settings file."""
-    full = "__".join(["AIOPS", *keys]).upper()
-    return next((name for name in os.environ if full.startswith(name.upper()) and "__" in name), str(config_file()))
+    full = "__".join(["AIOPS", *keys]).upper() + "__"
+    given = (name for name in os.environ if name.upper().startswith("AIOPS__"))
+    return next((name for name in given if _nested(full, f"{name.upper()}__")), str(config_file()))
+
+
+def _nested(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _known_keys(loc: tuple[str | int, ...]) -> list[str]:

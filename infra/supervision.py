@@ -1,7 +1,8 @@
 """What we add to supervisord: its configuration file, a client, and a small extension that runs inside it.
 
 supervisord restarts a part that ends; a part that keeps ending waits one second longer each time. The extension counts
-those restarts and, before a part starts, ends what an earlier life of it left behind (workers that hold its port).
+those restarts and, before a part starts, ends what an earlier life of it left behind where the part asks for that. The
+worker does not: a flow run goes on when its worker is killed. Nor does the workload: it adopts its processes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def socket_path(home: Path) -> Path:
 
 def configuration(home: Path, parts: Sequence[Part], fingerprint: str) -> str:
     """The text of supervisord.conf. `fingerprint` changes when the parts must be restarted to see new settings."""
-    swept = " ".join(part.name for part in parts if part.port)
+    swept = " ".join(part.name for part in parts if part.sweep)
     run, logs = home / "run", home / "logs"
     sections = [
         f"; settings {fingerprint}",

@@ -1,0 +1,107 @@
+"""`aiops train`, `benchmark` and `predict`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.console import out, progress
+from infra.errors import DataError, UserError
+
+PANEL = "Data and models"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for command in (train, benchmark, predict):
+        app.command(rich_help_panel=PANEL)(command)
+
+
+def train(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all when left out.")] = None,
+    profile: Annotated[str, typer.Option(help="default: one seed; full: five.")] = "default",
+) -> None:
+    """Train models on the data at hand, register them, and promote those that pass every gate."""
+    from training import trainer
+
+    with progress("Training") as tell:
+        trained = trainer.train_all(
+            names or (), profile=profile, progress=lambda what, share: tell(f"{share:.0%}", what)
+        )
+    for one in trained:
+        out().print(str(one))
+
+
+def benchmark(
+    name: Annotated[str | None, typer.Argument(help="The model.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every model; writes BENCHMARKS.md.")] = False,
+    train: Annotated[
+        Path | None, typer.Option(help="Learn from this folder, laid out as the model's reference set.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Judge on this folder of the same layout.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+) -> None:
+    """Measure a model by its protocol, beside a naive rule and a strong simple model.
+
+    Without --train and --test, the reference data and its published split are used.
+    """
+    if (name is None) != every or (every and (train or test)):
+        raise UserError("name one model, or give --all (which takes neither --train nor --test)")
+    if (train is None) != (test is None):
+        raise UserError("--train and --test go together: one folder to learn from, another to be judged on")
+    for option, folder in (("--train", train), ("--test", test)):
+        if folder is not None and not folder.is_dir():
+            raise DataError(f"{option} {folder} is not a folder; it takes one laid out as the model's reference set")
+    from training import benchmark as bench
+    from training import catalog
+
+    for model in catalog.enabled() if every else (name,):
+        out().print(bench.benchmark(model, train, test, as_json))
+
+
+def predict(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    file: Annotated[
+        Path, typer.Argument(help="Rows: .json (a list of objects), .jsonl or .csv with a header; - is JSON on stdin.")
+    ],
+    explain: Annotated[bool, typer.Option(help="With the fields that moved each answer most.")] = False,
+) -> None:
+    """Ask the running prediction API for an answer to each row of FILE; prints JSON."""
+    rows = read_rows(file)
+    from serving import client
+
+    print(client.predict(name, rows, explain=explain).model_dump_json(indent=2))
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file, one mapping each; empty cells of a CSV are null. Raises DataError naming what is wrong."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    rows = _parsed(file, text)
+    wrong = next((number for number, row in enumerate(rows, 1) if not isinstance(row, dict)), None)
+    if wrong or not rows:
+        what = f"row {wrong} is {json.dumps(rows[wrong - 1])}" if wrong else "there are no rows"
+        raise DataError(f"{file}: {what}; expected at least one object such as {{'field': 1.0}}")
+    return rows
+
+
+def _parsed(file: Path, text: str) -> list[Any]:
+    kind = file.suffix if str(file) != "-" else ".json"
+    if kind == ".csv":
+        return [{key: value or None for key, value in row.items()} for row in csv.DictReader(text.splitlines())]
+    try:
+        if kind == ".jsonl":
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        if kind == ".json":
+            content = json.loads(text)
+            return content if isinstance(content, list) else [content]
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file} is not valid JSON in line {error.lineno}: {error.msg}") from None
+    raise DataError(f"{file}: rows are read from .json, .jsonl and .csv, not from {kind or 'a file without an ending'}")
