@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all when left out.")] = None,
-    profile: Annotated[str, typer.Option(help="default: one seed; full: five.")] = "default",
+    profile: Annotated[Literal["default", "full"], typer.Option(help="One seed, or five.")] = "default",
 ) -> None:
     """Train models on the data at hand, register them, and promote those that pass every gate."""
     from training import trainer

@@ -56,11 +56,12 @@ def examine(
         state, pid, uptime = "unsupervised", oldest.pid, time.time() - oldest.create_time()
     else:
         state = _STATES[info["statename"]] if info else "stopped"
+    healthy = (trouble(part) or "ok") if pid else ""
     return PartStatus(
         part.name,
         part.title,
-        state,
-        health=(trouble(part) or "ok") if pid else "",
+        "running" if (state, healthy) == ("starting", "ok") else state,
+        health=healthy,
         pid=pid,
         uptime=uptime,
         memory=_memory(tree) if tree else None,

@@ -28,6 +28,7 @@ from infra.parts import Part
 from infra.settings import ROOT, settings
 
 Progress = Callable[[str, str], None]  # (title of the part, what happens to it)
+_ALIVE = ("STARTING", "RUNNING")  # supervisord says RUNNING when a part has lasted for a while
 _GIVE_UP_AFTER = 3  # restarts of a part during its start
 
 
@@ -183,7 +184,7 @@ class LocalStack:
 
     def _start(self, part: Part, progress: Progress) -> None:
         begun = time.monotonic()
-        if self._info(part)["statename"] == "RUNNING" and not health.trouble(part):
+        if self._info(part)["statename"] in _ALIVE and not health.trouble(part):
             progress(part.title, f"runs already  {part.address}".rstrip())
             return
         progress(part.title, "starting")
@@ -200,9 +201,8 @@ class LocalStack:
         before = self._restart_count(part)
         while True:
             info = self._info(part)
-            trouble = health.trouble(part) if info["statename"] in ("STARTING", "RUNNING") else "not running"
-            # RUNNING as well: the probe may have been answered by a process that is about to be replaced
-            if not trouble and info["statename"] == "RUNNING":
+            trouble = health.trouble(part) if info["statename"] in _ALIVE else "not running"
+            if not trouble:
                 return
             if info["statename"] == "FATAL" or self._restart_count(part) - before >= _GIVE_UP_AFTER:
                 raise StackError(f"{part.title} ends again and again: {self._last_line(part)}; see {self._log(part)}")
@@ -240,9 +240,9 @@ class LocalStack:
         except OSError:
             progress("Stack", "no supervisor runs")
         # the supervisor before the rest, lest it restarts what is ended here
-        left = sorted(processes.marked(self._home), key=lambda found: found[0] != "")
-        for group in ([p for name, p in left if not name], [p for name, p in left if name]):
-            processes.end(group)
+        left = processes.marked(self._home)
+        processes.end([process for name, process in left if not name], grace=0)
+        processes.end([process for name, process in left if name])
         return len(left)
 
     def _wait_for_end(self, seconds: float) -> None:

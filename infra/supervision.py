@@ -20,8 +20,10 @@ from infra import processes
 from infra.errors import SettingsError
 from infra.parts import Part
 
+TIMEOUT = 15.0  # seconds for one answer of the supervisor
 _SOCKET_LIMIT = 107  # bytes of a unix socket's path on Linux
 _FACTORY = "supervisor.rpcinterface_factory"
+_SETTLED = 20  # seconds; a part that ends earlier, slow imports included, is restarted after a growing wait
 _RETRIES = 10  # waits of 1 + 2 + ... + 10 seconds, then the part counts as failed
 
 
@@ -68,9 +70,10 @@ def _program(part: Part, priority: int, logs: Path) -> str:
         priority=priority,  # stopped in reverse order
         autostart="false",
         autorestart="true",
-        startsecs=2,
+        startsecs=_SETTLED,
         startretries=_RETRIES,
         stopwaitsecs=10,
+        stopasgroup="true",
         killasgroup="true",
         redirect_stderr="true",
         stdout_logfile=logs / f"{part.name}.log",
@@ -89,7 +92,7 @@ def _quoted(word: str) -> str:
 
 
 def client(home: Path) -> xmlrpc.client.ServerProxy:
-    """An XML-RPC proxy for the supervisor of `home`; its calls raise OSError when none answers within 15 seconds."""
+    """An XML-RPC proxy for the supervisor of `home`; its calls raise OSError when none answers in time."""
     return xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(socket_path(home)))
 
 
@@ -104,7 +107,7 @@ class _UnixTransport(xmlrpc.client.Transport):
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("supervisor", timeout=15)
+        super().__init__("supervisor", timeout=TIMEOUT)
         self._path = path
 
     def connect(self) -> None:
