@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,29 +40,43 @@ def train(
 
 def benchmark(
     name: Annotated[str | None, typer.Argument(help="The model.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every model; writes BENCHMARKS.md.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every enabled model, on its reference data.")] = False,
     train: Annotated[
         Path | None, typer.Option(help="Learn from this folder, laid out as the model's reference set.")
     ] = None,
     test: Annotated[Path | None, typer.Option(help="Judge on this folder of the same layout.")] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
 ) -> None:
     """Measure a model by its protocol, beside a naive rule and a strong simple model.
 
-    Without --train and --test, the reference data and its published split are used.
+    On the reference data the figures also go to BENCHMARKS.md. With --train and --test: learn from the one, judge what
+    only the other has. Only --test: learn from the reference data. Only --train: the protocol on that folder.
     """
-    if (name is None) != every or (every and (train or test)):
-        raise UserError("name one model, or give --all (which takes neither --train nor --test)")
-    if (train is None) != (test is None):
-        raise UserError("--train and --test go together: one folder to learn from, another to be judged on")
+    if (name is None) != every or (every and (train or test or json_file)):
+        raise UserError("name one model, or give --all, which takes no --train, --test or --json")
     for option, folder in (("--train", train), ("--test", test)):
         if folder is not None and not folder.is_dir():
             raise DataError(f"{option} {folder} is not a folder; it takes one laid out as the model's reference set")
     from training import benchmark as bench
     from training import catalog
 
-    for model in catalog.enabled() if every else (name,):
-        out().print(bench.benchmark(model, train, test, as_json))
+    for model in catalog.enabled() if name is None else (name,):
+        with progress(f"Benchmark of {model}") as tell:
+            report = bench.benchmark(model, train, test, json_file, seeds, _share(tell))
+        bench.show(report)
+
+
+def _share(tell: Callable[[str, str], None]) -> Callable[[str, float], None]:
+    """The progress `(what, share of the work)` of training, told once for each new step."""
+    last: list[str] = []
+
+    def step(what: str, share: float) -> None:
+        if what not in last:
+            last[:] = [what]
+            tell(f"{share:.0%}", what)
+
+    return step
 
 
 def predict(

@@ -1,19 +1,22 @@
-"""`aiops remediate`, `approve` and `audit`."""
+"""`aiops remediate`, `approve` and `audit`. All of it works without Prefect: the kernel decides and remembers."""
 
 from __future__ import annotations
 
 import getpass
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.console import out, progress
+from infra.errors import UserError
 
 if TYPE_CHECKING:
-    from remediation.kernel import Kernel
+    from remediation.records import Incident
 
 PANEL = "Remediation"
-audit = typer.Typer(help="Check the audit trail of every decision and action.", no_args_is_help=True)
+audit = typer.Typer(help="Check or export the audit trail of every decision and action.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,36 +27,101 @@ def register(app: typer.Typer) -> None:
 
 
 def remediate() -> None:
-    """Look at the workload once now: detect, diagnose, decide, act, verify."""
-    from flows import remediate as flow
+    """Look at the workload now, and repair what is wrong.
 
+    Goes on with incidents that wait, then makes as many looks as `remediation.health.of` says, and works each detection
+    through diagnosis, decision, action and verification. Shows the timeline of every incident.
+    """
+    from infra.settings import settings
+    from remediation.engine import engine
+
+    health = settings().remediation.health
     with progress("Looking at the workload") as tell:
-        flow.once(tell)
+        incidents = {incident.id: incident for incident in engine().recover()}
+        watcher = engine().watcher()
+        for number in range(1, health.of + 1):
+            tell("Workload", f"look {number} of {health.of}")
+            for detection in watcher.poll():
+                incident = engine().handle(detection)
+                incidents[incident.id] = incident
+            time.sleep(health.interval.total_seconds() if number < health.of else 0)
+    for incident in incidents.values():
+        _show(incident)
+    if not incidents:
+        out().print("Nothing is wrong, and no incident waits.")
+
+
+def _show(incident: Incident) -> None:
+    from flows import timeline
+
+    out().print(f"{incident.id} is {incident.state}: {incident.reason}", markup=False)
+    for seconds, step, text in timeline.rows(incident):
+        out().print(f"{seconds:8.2f} s  {step:<12} {text}", markup=False)
 
 
 def approve(
-    plan: Annotated[str, typer.Argument(help="The plan's identifier, as the notification and the Prefect UI show it.")],
+    plan: Annotated[str | None, typer.Argument(help="Left out: list the plans that wait.")] = None,
     deny: Annotated[bool, typer.Option("--deny", help="Say no instead.")] = False,
     by: Annotated[str | None, typer.Option(help="Who answers; your login name when left out.")] = None,
 ) -> None:
-    """Answer a plan that waits for approval. An approval holds once, for exactly that plan, until it expires."""
-    decided = _kernel().decide(plan, not deny, by or getpass.getuser())
-    out().print(f"{plan} is {decided.state} by {decided.by}.")
+    """Answer a plan that waits for approval, and carry it out when the answer is yes.
+
+    An approval holds once, for exactly that plan, until it expires. The Prefect UI asks the same question.
+    """
+    if plan is None:
+        if deny or by:
+            raise UserError("name the plan to answer; `aiops approve` alone lists the plans that wait")
+        _list_waiting()
+        return
+    from flows.approve import answer
+
+    _show(answer(plan, not deny, by or getpass.getuser()))
+
+
+def _list_waiting() -> None:
+    from rich.table import Table
+
+    from remediation.engine import engine
+    from remediation.records import State
+
+    table = Table("Plan", "Incident", "Changes", "Expires", box=None, pad_edge=False, header_style="bold")
+    for incident in engine().history(state=State.AWAITING_APPROVAL):
+        if incident.approval and incident.decision and incident.decision.plan:
+            approval, changes = incident.approval, "; ".join(map(str, incident.decision.plan.changes))
+            table.add_row(approval.id, incident.id, changes, f"{approval.expires_at.astimezone():%H:%M:%S}")
+    out().print(table if table.row_count else "No plan waits for approval.")
 
 
 @audit.command()
-def verify() -> None:
+def verify(
+    file: Annotated[Path | None, typer.Argument(help="An exported trail; the live one when left out.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The public key for FILE; the live trail's when left out.")] = None,
+) -> None:
     """Check every link of the audit chain against its signed head. Exit code 1 when an entry was touched."""
-    found = _kernel().verify_audit()
+    if file is None and key is not None:
+        raise UserError("--key goes with an exported FILE; the live trail has its own key")
+    if file is not None and not file.is_file():
+        raise UserError(f"{file} is not a file; `aiops audit export FILE` writes one")
+    from infra.settings import settings
+    from remediation import audit as trail
+    from remediation.engine import engine
+
+    if file is None:
+        found = engine().verify_audit()
+    else:
+        found = trail.verify_file(file, trail.load_public_key(key or settings().home / "audit.pub"))
     if not found.ok:
-        out().print(f"The audit trail is broken at entry {found.bad} of {found.entries}: {found.problem}.")
+        out().print(
+            f"The audit trail is broken at entry {found.bad} of {found.entries}: {found.problem}.", markup=False
+        )
         raise typer.Exit(1)
     unsigned = f", the last {found.unsigned} not yet signed" if found.unsigned else ""
     out().print(f"The audit trail holds: {found.entries} entries{unsigned}.")
 
 
-def _kernel() -> Kernel:
-    from infra.settings import settings
-    from remediation.kernel import open_kernel
+@audit.command()
+def export(file: Annotated[Path, typer.Argument(help="Where to write it, as JSON lines.")]) -> None:
+    """Write the trail to a file that can be verified anywhere, without this machine."""
+    from remediation.engine import engine
 
-    return open_kernel(settings())
+    out().print(f"Written to {engine().export_audit(file)}.")
