@@ -94,6 +94,7 @@ class Spec:
     headline: str  # the metric shown in summaries; a key of `measure`
     protocol: str  # one sentence: how it is split and judged
     options: type[Options] = Options
+    live: bool = False  # also learns, without labels, from the rows that the watched services stream (data set `live`)
     limits: str = ""  # what it must not be used for; goes into the model card
 
 

@@ -1,0 +1,74 @@
+"""What is wrong now: health checks and the AnomalyDetector look, and each new detection gets a remediation run.
+
+The supervised watcher (`python -m flows.watch`) looks every `ingestion.metrics_interval`; this flow looks on demand.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from prefect import flow, task
+
+from features import store
+from flows.remediate import remediate
+from flows.show import say
+from infra.errors import AiopsError
+from infra.settings import settings
+from remediation.detect import Debounce, from_anomalies
+from remediation.engine import engine
+from remediation.records import Detection, Status
+from serving.client import Client
+
+logger = logging.getLogger("aiops.flows")
+MODEL = "anomaly_detector"
+
+
+class Sweep:
+    """Looks at every instance of the inventory; keeps what debouncing needs between two looks."""
+
+    def __init__(self) -> None:
+        limits = settings().remediation.health
+        self._health = engine().watcher()
+        self._debounce = Debounce(limits.failures, limits.of)
+        self._client = Client(timeout=2.0, patience=0.0)
+        self._trouble = ""
+
+    def look(self) -> list[Detection]:
+        """The detections of this moment. The health checks go on when the model cannot be asked."""
+        try:
+            anomalies, trouble = from_anomalies(self._answers(), self._debounce), ""
+        except AiopsError as error:  # stale features, the API away: said once, and no action hangs on it
+            anomalies, trouble = [], str(error)
+        if trouble != self._trouble:
+            logger.warning("the AnomalyDetector is not asked: %s", trouble or "it is asked again")
+            self._trouble = trouble
+        return [*self._health.poll(), *anomalies]
+
+    def _answers(self) -> list[dict[str, Any]]:
+        rows = store.online(MODEL, sorted(engine().inventory.targets()))
+        answers = self._client.predict(MODEL, rows).answers
+        return [
+            {**answer.model_dump(), "instance": row["instance"], "service": row["service"], "evidence_at": row["time"]}
+            for row, answer in zip(rows, answers, strict=True)
+            if answer.abstained is None
+        ]
+
+
+@flow(flow_run_name="detect", description=__doc__)
+def detect() -> list[str]:
+    """Look as often as `remediation.health.of` says; returns the incidents."""
+    firing = {one.fingerprint: one for one in look() if one.status is Status.FIRING}
+    return [remediate(one.model_dump(mode="json"))["incident"] for one in firing.values()]
+
+
+@task(name="look", tags=["remediation"])
+def look() -> list[Detection]:
+    sweep, health = Sweep(), settings().remediation.health
+    found: list[Detection] = []
+    for number in range(health.of):
+        time.sleep(health.interval.total_seconds() if number else 0)
+        found += sweep.look()
+    say(f"{len(found)} detections in {health.of} looks")
+    return found
