@@ -118,7 +118,7 @@ class Admission:
         yield limits.kill_switch(conn, core)
         yield None if row.closed_at is None else Refusal(name="closed", reason="incident is closed", transient=False)
         yield limits.fresh("the diagnosis", at, now, core)
-        yield limits.evidence_after_last_action(conn, plan, at)
+        yield limits.evidence_after_last_action(conn, plan, at, now)
         yield limits.budget(row.actions, core)
         yield limits.allowed(plan, core)
         yield approvals.check(conn, row.id, plan, now) if limits.needs_approval(plan, core) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import Row, and_, func, select, update
 
 from infra.errors import UserError
 from remediation import approvals, leases, limits
@@ -153,7 +153,15 @@ class Incidents:
             return Refusal(name="unknown_target", reason=nobody, transient=False)
         at = detection.evidence_at.timestamp()
         stale = limits.fresh("the evidence", at, change.now, self.core.limits)
-        return stale or limits.kill_switch(change.conn, self.core.limits)
+        return stale or self._lingers(change, detection) or limits.kill_switch(change.conn, self.core.limits)
+
+    def _lingers(self, change: Change, detection: Detection) -> Refusal | None:
+        closed = select(func.max(incidents.c.closed_at)).where(incidents.c.fingerprint == detection.fingerprint)
+        last = change.conn.execute(closed).scalar()
+        if not limits.predates(detection.evidence_at.timestamp(), last, change.now):
+            return None
+        reason = "the evidence is from before the end of the last incident"
+        return Refusal(name="lingering_alert", reason=reason, transient=True)
 
     def _refused(self, change: Change, detection: Detection, row: Row | None, refusal: Refusal) -> Incident:
         idle = row is not None and not self._worked_on(change, row.id)

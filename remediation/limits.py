@@ -52,11 +52,16 @@ def blast_radius(conn: Connection, plan: Plan, replicas: int, limits: Remediatio
     return Refusal(name="blast_radius", reason=reason, transient=True)
 
 
-def evidence_after_last_action(conn: Connection, plan: Plan, evidence_at: float) -> Refusal | None:
+def predates(evidence_at: float, event: float | None, now: Instant) -> bool:
+    """Whether evidence was seen before an event. An event in the future dates from before the clock was set back."""
+    return event is not None and evidence_at <= event <= now.wall
+
+
+def evidence_after_last_action(conn: Connection, plan: Plan, evidence_at: float, now: Instant) -> Refusal | None:
     """An alert may linger after the repair: evidence older than the target's last outcome says nothing about now."""
     query = select(func.max(outcomes.c.finished_at)).where(outcomes.c.resource == plan.target.resource)
     last = conn.execute(query).scalar()
-    if last is None or evidence_at > last:
+    if not predates(evidence_at, last, now):
         return None
     reason = f"the evidence predates the last repair of {plan.target.instance} by {last - evidence_at:.1f} s"
     return Refusal(name="lingering_alert", reason=reason, transient=True)

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
     make_url,
     select,
     text,
@@ -186,14 +187,13 @@ class Store:
     def __init__(self, url: str, boundary: Callable[[str], None] | None = None) -> None:
         self.boundary = boundary or (lambda name: None)
         self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else create_engine(url)
-        with self.engine.begin() as conn:
-            _serialise(conn)
-            metadata.create_all(conn)
-            version = conn.execute(select(schema_version.c.version)).scalar()
-            if version is None:
-                conn.execute(schema_version.insert().values(version=SCHEMA))
-            elif version != SCHEMA:
-                raise UserError(f"{url} has kernel schema {version}, this program needs {SCHEMA}; use its own version")
+        with self.read() as conn:
+            version = _version(conn)
+        if version is None:
+            version = self._create()
+        if version != SCHEMA:
+            place = make_url(url).render_as_string(hide_password=True)
+            raise UserError(f"{place} has kernel schema {version}, this program needs {SCHEMA}; use its own version")
 
     @contextmanager
     def transaction(self, name: str) -> Iterator[Connection]:
@@ -217,6 +217,21 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _create(self) -> int:
+        with self.engine.begin() as conn:
+            _serialise(conn)
+            if _version(conn) is None:  # still: another process may have been faster
+                metadata.create_all(conn)
+                conn.execute(schema_version.insert().values(version=SCHEMA))
+        with self.read() as conn:
+            return _version(conn) or 0
+
+
+def _version(conn: Connection) -> int | None:
+    if not inspect(conn).has_table(schema_version.name):
+        return None
+    return conn.execute(select(schema_version.c.version)).scalar()
 
 
 def _serialise(conn: Connection) -> None:
