@@ -22,7 +22,7 @@ class Learner(ABC):
 
     @abstractmethod
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Score `frame`: one row per input row (same index), columns named by the learner (`probability`, `score`...)."""
+        """Score `frame`: one row per input row (same index); the learner names the columns (`probability`, `score`...)."""
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
         """What moved each score: one row per input row, one column per input, signed, in the unit of the score."""
@@ -30,7 +30,7 @@ class Learner(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write to `folder` (it exists) in formats that execute nothing when read: JSON, safetensors, native boosters."""
+        """Write to `folder` (it exists) in formats that execute nothing when read: JSON, safetensors, native ones."""
 
     @classmethod
     @abstractmethod

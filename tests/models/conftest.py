@@ -1,0 +1,103 @@
+"""The models under the contract: every file of `training/models`, and the tiny one that tests the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from features import build, datasets
+from features.view import Frames, View
+from infra import plugins
+from infra.errors import DataError
+from tests.models import tiny
+from training import catalog, signature
+from training.evaluate import inputs
+from training.model import Model
+
+ENTITIES, ROWS = 120, 600  # of the reference set: enough to fit, few enough to be quick
+
+
+@pytest.fixture(params=(*plugins.names(catalog.PACKAGE), tiny.NAME))
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each model's name, with the tiny one plugged in."""
+    with tiny.plugged_in():
+        yield request.param
+
+
+@pytest.fixture
+def model(name: str) -> Model:
+    """An unfitted model with its options of `aiops.yaml`."""
+    return catalog.make(name)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A part of a model's reference data: the labelled frame, and what its views are made from."""
+
+    frame: pd.DataFrame
+    frames: dict[str, Frames]
+
+
+@pytest.fixture
+def reference(model: Model) -> Reference:
+    """Read once a session; skips where the data is absent."""
+    if model.name() not in _READ:
+        _READ[model.name()] = _read(model)
+    return _READ[model.name()]
+
+
+@pytest.fixture
+def fitted(model: Model, reference: Reference) -> Model:
+    """The model fitted on its part of the reference data, once a session."""
+    if model.name() not in _FITTED:
+        _FITTED[model.name()] = catalog.make(model.name()).fit(inputs(model.spec, reference.frame, label=True))
+    return _FITTED[model.name()]
+
+
+@pytest.fixture
+def rows(model: Model, reference: Reference) -> list[dict[str, Any]]:
+    """Some real rows, as plain values."""
+    known = reference.frame[reference.frame[model.spec.label].notna()]
+    return signature.records(inputs(model.spec, known.tail(40)))
+
+
+_READ: dict[str, Reference] = {}
+_FITTED: dict[str, Model] = {}
+
+
+def _read(model: Model) -> Reference:
+    if model.name() == tiny.NAME:
+        return Reference(tiny.frame(), {view.name: tiny.records() for view in model.spec.views})
+    try:
+        places = [(each, datasets.fetch(each)) for each in model.spec.datasets[:1]]
+    except DataError as error:
+        pytest.skip(f"reference data of {model.name()}: {error}")
+    tables = build.read(places)
+    frame = _some(model, build.frame(tables, model.spec.views, model.spec.labels))
+    return Reference(frame, {view.name: _cut(view, build.select(tables, view)) for view in model.spec.views})
+
+
+def _some(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+    """Entities with and without a positive label; of each a stretch of rows around its first positive one."""
+    entity, label = model.spec.labels.entity, model.spec.label
+    ranked = frame.groupby(entity)[label].max().sort_values(ascending=False, kind="stable").index
+    chosen = frame[frame[entity].isin([*ranked[: ENTITIES // 3], *ranked[-(ENTITIES - ENTITIES // 3) :]])]
+    return pd.concat([_stretch(part, label) for _, part in chosen.groupby(entity)], ignore_index=True)
+
+
+def _stretch(part: pd.DataFrame, label: str) -> pd.DataFrame:
+    part = part.sort_values("time", kind="stable")
+    first = int((part[label] == 1).to_numpy().argmax())
+    begin = max(0, min(first - ROWS // 2, len(part) - ROWS))
+    return part.iloc[begin : begin + ROWS]
+
+
+def _cut(view: View, frames: Frames) -> Frames:
+    """The records of a few entities."""
+    keys = {table: view.keys[table] for table in frames}
+    names = pd.unique(pd.concat([frames[table][key] for table, key in keys.items()]))[:5]
+    return {table: frames[table][frames[table][key].isin(names)] for table, key in keys.items()}

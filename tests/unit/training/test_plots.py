@@ -1,0 +1,92 @@
+"""Pictures and cards of every task that has some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.models import tiny
+from training import card, catalog, gates, plots
+from training.evaluate import Evaluation, Scored, evaluate
+from training.model import Model, Target
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    with tiny.plugged_in() as name:
+        yield catalog.make(name)
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: Model) -> Evaluation:
+    frame = tiny.frame()
+    return evaluate(model, lambda seed: model.folds(frame, seed))
+
+
+def _png(figure: object) -> bytes:
+    stream = BytesIO()
+    figure.savefig(stream)  # type: ignore[attr-defined]
+    return stream.getvalue()
+
+
+def test_classification_shows_all_contenders(model: Model, evaluation: Evaluation) -> None:
+    found = plots.figures(model.spec, evaluation)
+    assert set(found) == {"plots/comparison.png", "plots/tiny.png"}
+    curve, calibration, confusion = found["plots/tiny.png"].axes
+    legend = [text.get_text() for text in curve.get_legend().get_texts()]
+    assert [text.split(" ")[0] for text in legend] == ["model", "naive", "strong", "base"]
+    assert {text.get_text() for text in calibration.get_legend().get_texts()} == {"model", "naive", "strong", "perfect"}
+    counts = sum(int(text.get_text().split("\n")[0]) for text in confusion.texts)
+    assert counts == 240  # every judged row is in the confusion
+    for figure in found.values():
+        assert len(_png(figure)) > 5000
+
+
+def test_anomaly_shows_scores_threshold_and_labels(model: Model) -> None:
+    times = pd.date_range("2026-01-01", periods=500, freq="min", tz="UTC")
+    truth = pd.DataFrame(
+        {"dataset": "tiny", "host": "h1", "time": times, "failed": np.where(np.arange(500) > 450, 1, 0)}
+    )
+    score = np.random.default_rng(0).random(500) + truth["failed"]
+    scores = {name: pd.DataFrame({"score": score * k, "threshold": 1.2}) for name, k in (("model", 1), ("naive", 0.5))}
+    summary = pd.DataFrame(columns=["dataset", "contender", "metric", "mean", "low", "high", "n", "method"])
+    found = plots.figures(
+        replace(model.spec, task="anomaly"), Evaluation(pd.DataFrame(), summary, [Scored("tiny", truth, scores)])
+    )
+    _, timeline = found["plots/tiny.png"].axes
+    assert [text.get_text() for text in timeline.get_legend().get_texts()] == ["score", "threshold", "anomaly (label)"]
+    assert len(_png(found["plots/tiny.png"])) > 5000
+
+
+def test_card_says_what_a_user_must_know(model: Model, evaluation: Evaluation) -> None:
+    spec = replace(model.spec, targets=(Target("roc_auc", 0.8), Target("roc_auc", 0.999)))
+    text = card.card(model, evaluation, gates.outcomes(spec, evaluation), {"git_sha": "abc", "synthetic": "no"})
+    for part in (
+        "five folds over hosts",
+        "not for real hosts",
+        "- git_sha: abc",
+        "| heat | float | Cel |",
+        "**missed**",
+    ):
+        assert part in text
+    assert "Synthetic" not in text
+
+
+def test_card_of_a_demo_says_synthetic_first(model: Model, evaluation: Evaluation) -> None:
+    text = card.card(model, evaluation, [], {"synthetic": "yes"})
+    assert "Synthetic data" in text.split("\n\n")[1]
+
+
+def test_figures_have_their_bounds_and_targets(model: Model, evaluation: Evaluation) -> None:
+    table = card.pivot(evaluation, gates.outcomes(model.spec, evaluation))
+    assert list(table) == ["model", "strong", "naive", "target"]
+    assert table.loc[("tiny", "roc_auc"), "target"].startswith("≥ 0.8 ✓")
+    assert table.loc[("tiny", "brier"), "target"] == ""
+    assert card.shown(0.5, float("nan"), float("nan")) == "0.500"
+    assert card.shown(float("nan"), 0, 1) == "–"
+    assert card.shown(0.5, 0.4, 0.6) == "0.500 [0.400, 0.600]"
