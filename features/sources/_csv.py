@@ -1,0 +1,59 @@
+"""Reading published CSV files: found by their header, checked by column and row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from infra.errors import DataError, nearest
+
+
+def matching(folder: Path, columns: Sequence[str], dataset: str) -> Iterator[tuple[Path, pd.DataFrame]]:
+    """Every CSV below `folder` whose header holds `columns` (case and runs of spaces do not matter), as text.
+
+    A file with at least half of the columns is taken for a damaged one: DataError names what it lacks. Files of other
+    kinds are passed over; DataError when nothing is left.
+    """
+    found = False
+    for path in sorted(folder.rglob("*.csv")):
+        table = _read(path)
+        lacking = [name for name in columns if name not in table.columns]
+        if len(lacking) > len(columns) / 2:
+            continue
+        if lacking:
+            hints = ", ".join(repr(name) + nearest(name, table.columns) for name in lacking)
+            raise DataError(f"{path}: missing column {hints}; {dataset} needs: {', '.join(columns)}")
+        found = True
+        yield path, table[list(columns)]
+    if not found:
+        raise DataError(f"{folder}: no CSV file with the columns of {dataset}: {', '.join(columns)}")
+
+
+def number(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
+    """Column `name` as float, empty cells as NaN. Raises DataError naming file, column and line."""
+    values = pd.to_numeric(table[name].where(table[name].str.strip() != ""), errors="coerce")
+    return _complete(values, table, name, path, "a number").astype("float64")
+
+
+def choice(table: pd.DataFrame, name: str, path: Path, meanings: Mapping[str, object]) -> pd.Series:
+    """Column `name` translated by `meanings` (lower case). Raises DataError naming file, column and line."""
+    values = table[name].str.strip().str.lower().map(meanings)
+    return _complete(values, table, name, path, f"one of {', '.join(meanings)}")
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable CSV file: {error}") from None
+    return table.rename(columns=lambda name: " ".join(str(name).split()).lower())
+
+
+def _complete(values: pd.Series, table: pd.DataFrame, name: str, path: Path, wanted: str) -> pd.Series:
+    wrong = values.isna() & (table[name].str.strip() != "")
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise DataError(f"{path}, line {row + 2}, column {name!r}: {table[name].iloc[row]!r} is not {wanted}")
+    return values

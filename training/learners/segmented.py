@@ -1,0 +1,72 @@
+"""One learner per population, behind one name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from infra.errors import DataError, nearest
+from training.learner import Learner
+from training.learners.binary import BinaryLearner
+from training.learners.linear import Logistic
+from training.learners.rule import Rule
+from training.learners.trees import BoostedTrees
+
+KINDS: dict[str, type[BinaryLearner]] = {"trees": BoostedTrees, "logistic": Logistic, "rule": Rule}
+
+
+class Segmented(Learner):
+    """Fits one learner of `kind` for each value of column `by`; rows of other values get NaN scores.
+
+    `options` are the keyword arguments of that learner.
+    """
+
+    FILE = "segments.json"
+
+    def __init__(self, by: str, kind: str, options: Mapping[str, Any]) -> None:
+        if kind not in KINDS:
+            raise DataError(f"no kind of learner {kind!r}{nearest(kind, KINDS)}; kinds: {', '.join(KINDS)}")
+        self.by, self.kind, self.options = by, kind, dict(options)
+        self.parts: dict[str, BinaryLearner] = {}
+
+    def fit(self, frame: pd.DataFrame, label: str) -> Self:
+        labelled = frame[frame[label].notna()]
+        self.parts = {}
+        for value, rows in labelled.groupby(self.by, sort=True):
+            self.parts[str(value)] = KINDS[self.kind](**self.options).fit(rows, label)
+        return self
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        scores = pd.DataFrame({"probability": np.nan, "threshold": np.nan, "lacking": ""}, index=frame.index)
+        for value, rows in frame.groupby(self.by):
+            if str(value) in self.parts:
+                scores.loc[rows.index] = self.parts[str(value)].predict(rows)
+        return scores
+
+    def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
+        found = [
+            self.parts[str(value)].contributions(rows)
+            for value, rows in frame.groupby(self.by)
+            if str(value) in self.parts
+        ]
+        return pd.concat(found).reindex(frame.index) if found else pd.DataFrame(index=frame.index)
+
+    def save(self, folder: Path) -> None:
+        content = {"by": self.by, "kind": self.kind, "options": self.options, "values": list(self.parts)}
+        (folder / self.FILE).write_text(json.dumps(content, indent=1))
+        for number, part in enumerate(self.parts.values()):
+            (folder / str(number)).mkdir(exist_ok=True)
+            part.save(folder / str(number))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        content = json.loads((folder / cls.FILE).read_text())
+        learner = cls(content["by"], content["kind"], content["options"])
+        kind = KINDS[learner.kind]
+        learner.parts = {value: kind.load(folder / str(n)) for n, value in enumerate(content["values"])}
+        return learner
