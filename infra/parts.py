@@ -17,13 +17,12 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 @dataclass(frozen=True)
 class Part:
-    """One supervised process: `python -m <command>`, ready when `probe` answers 2xx with `expect` in the body."""
+    """One supervised process: `python -m <command>`, healthy while `probe` answers 2xx; without a probe, while it runs."""
 
     name: str
     title: str
     command: tuple[str, ...]
-    probe: str
-    expect: str = ""
+    probe: str = ""
     port: int | None = None
     address: str = ""
     start_timeout: float = 120.0  # seconds; several times what two cores need
@@ -41,6 +40,8 @@ def parts() -> tuple[Part, ...]:
     config = settings()
     host, ports, home = config.stack.host, config.stack.ports, config.home
     prefect, mlflow, api, workload = (config.url(name) for name in ("prefect", "mlflow", "api", "workload"))
+    # the worker's own health page; by default it would listen on all interfaces
+    worker_page = {"PREFECT_WORKER_WEBSERVER_HOST": host, "PREFECT_WORKER_WEBSERVER_PORT": str(ports.worker)}
     return (
         Part(
             "prefect",
@@ -53,9 +54,11 @@ def parts() -> tuple[Part, ...]:
         Part(
             "worker",
             "Prefect worker",
-            ("prefect", "worker", "start", "--pool", "default", "--type", "process", "--name", "local"),
-            probe=f"{prefect}/api/work_pools/default",
-            expect='"READY"',
+            ("prefect", "worker", "start", "--pool", "default", "--type", "process", "--name", "local")
+            + ("--with-healthcheck",),
+            probe=f"{config.url('worker')}/health",
+            port=ports.worker,
+            environment=worker_page,
         ),
         Part(
             "mlflow",

@@ -138,6 +138,7 @@ class Notifications(Section):
 
 class Ports(Section):
     prefect: Port = 4200
+    worker: Port = 4201
     mlflow: Port = 5000
     api: Port = 8100
     workload: Port = 8200
@@ -184,7 +185,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, InitSettingsSource(settings_cls, _read(config_file()))
 
-    def url(self, part: Literal["prefect", "mlflow", "api", "workload"]) -> str:
+    def url(self, part: Literal["prefect", "worker", "mlflow", "api", "workload"]) -> str:
         """Base address of one part of the stack, without a trailing slash."""
         return f"http://{self.stack.host}:{getattr(self.stack.ports, part)}"
 

@@ -29,6 +29,7 @@ from infra.settings import ROOT, settings
 
 Progress = Callable[[str, str], None]  # (title of the part, what happens to it)
 _ALIVE = ("STARTING", "RUNNING")  # supervisord says RUNNING when a part has lasted for a while
+_LASTED = 3  # seconds that a part without a health check must have run
 _GIVE_UP_AFTER = 3  # restarts of a part during its start
 
 
@@ -202,7 +203,7 @@ class LocalStack:
         while True:
             info = self._info(part)
             trouble = health.trouble(part) if info["statename"] in _ALIVE else "not running"
-            if not trouble:
+            if not trouble and (part.probe or info["now"] - info["start"] >= _LASTED):
                 return
             if info["statename"] == "FATAL" or self._restart_count(part) - before >= _GIVE_UP_AFTER:
                 raise StackError(f"{part.title} ends again and again: {self._last_line(part)}; see {self._log(part)}")

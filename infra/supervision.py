@@ -23,7 +23,7 @@ from infra.parts import Part
 TIMEOUT = 15.0  # seconds for one answer of the supervisor
 _SOCKET_LIMIT = 107  # bytes of a unix socket's path on Linux
 _FACTORY = "supervisor.rpcinterface_factory"
-_SETTLED = 20  # seconds; a part that ends earlier, slow imports included, is restarted after a growing wait
+_SETTLED = 30  # seconds; a part that ends earlier, slow imports included, is restarted after a growing wait
 _RETRIES = 10  # waits of 1 + 2 + ... + 10 seconds, then the part counts as failed
 
 

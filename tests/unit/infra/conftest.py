@@ -1,7 +1,9 @@
 """A small stack of real processes under a real supervisor, on free ports."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -39,8 +41,10 @@ class Small:
         self.start_timeout = start_timeout
         self.told: list[str] = []
 
-    def stack(self, fingerprint: str = "", path: str = "") -> LocalStack:
-        return LocalStack(self.home, [self._part(name, path) for name in self.ports], self.environment, fingerprint)
+    def stack(self, fingerprint: str = "", path: str = "", probe: bool = True) -> LocalStack:
+        parts = [self._part(name, path) for name in self.ports]
+        parts = parts if probe else [replace(part, probe="") for part in parts]
+        return LocalStack(self.home, parts, self.environment, fingerprint)
 
     def _part(self, name: str, path: str) -> Part:
         address = f"http://127.0.0.1:{self.ports[name]}"
@@ -58,7 +62,7 @@ class Small:
     def tell(self, subject: str, text: str) -> None:
         self.told.append(f"{subject}: {text}")
 
-    def up(self, **options: str) -> None:
+    def up(self, **options: Any) -> None:
         self.stack(**options).up(self.tell)
 
     def pids(self) -> set[int]:

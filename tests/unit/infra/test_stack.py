@@ -120,6 +120,16 @@ def test_a_part_that_never_answers_well_is_an_error(small):
         one.up(path="no-such-page")
 
 
+def test_a_part_without_a_health_check_must_last_a_while(small):
+    one = small()
+    one.up(probe=False)
+    assert one.stack(probe=False).status()[0].uptime >= 3
+    (one.code / "broken").touch()
+    one.stack(probe=False).down(one.tell)
+    with pytest.raises(StackError, match="ends again and again: this part is broken"):
+        one.up(probe=False)
+
+
 def test_changed_settings_restart_the_stack(small):
     one = small()
     one.up(fingerprint="a")
