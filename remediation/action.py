@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 
 from infra import plugins
 from infra.errors import PluginError, SettingsError, nearest
-from infra.settings import Remediation
+from infra.settings import Remediation, Settings
 from remediation.records import Effect, Plan, Record, Target, Verdict
 
 ACTIONS = "remediation.actions"
@@ -49,6 +49,9 @@ class Action(ABC, Generic[P]):
     destructive: ClassVar[bool] = False
     irreversible: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
     @property
     def name(self) -> str:

@@ -30,6 +30,10 @@ class Debounce:
         self._seen[key].append(bad)
         return bad and sum(self._seen[key]) >= self.failures
 
+    def forget(self, key: str) -> None:
+        """Drop what was seen of a key, because it is not the same thing any more."""
+        self._seen.pop(key, None)
+
 
 class Watcher:
     """Plain health checks. Call `poll` every `remediation.health.interval`; it keeps what debouncing needs."""
@@ -39,12 +43,16 @@ class Watcher:
         self.limits = limits
         self._debounce = Debounce(limits.failures, limits.of)
         self._firing: set[str] = set()
+        self._generations: dict[str, int] = {}
 
     def poll(self) -> list[Detection]:
         """One look at everything: a firing detection for what is sick, one RESOLVED for what no longer is."""
         found = []
         for name, look in self.inventory.observe().items():
             bad = sick(look, self.limits)
+            if look.generation is not None and look.generation != self._generations.setdefault(name, look.generation):
+                self._generations[name] = look.generation
+                self._debounce.forget(name)  # a new process does not answer for the old one's looks
             if self._debounce.update(name, bad):
                 self._firing.add(name)
                 found.append(from_observation(look, self.limits))

@@ -176,7 +176,7 @@ def build(configuration: Settings, boundary: Callable[[str], None] | None = None
     actions = catalogue()
     check_settings(configuration.remediation, actions)
     kernel = open_kernel(configuration, boundary=boundary)
-    made = {name: action() for name, action in actions.items()}
+    made = {name: action(configuration) for name, action in actions.items()}
     return Engine(kernel, LocalInventory(configuration), made, notify.channels(configuration))
 
 

@@ -61,7 +61,7 @@ def evidence_after_last_action(conn: Connection, plan: Plan, evidence_at: float,
     """An alert may linger after the repair: evidence older than the target's last outcome says nothing about now."""
     query = select(func.max(outcomes.c.finished_at)).where(outcomes.c.resource == plan.target.resource)
     last = conn.execute(query).scalar()
-    if not predates(evidence_at, last, now):
+    if last is None or not predates(evidence_at, last, now):
         return None
     reason = f"the evidence predates the last repair of {plan.target.instance} by {last - evidence_at:.1f} s"
     return Refusal(name="lingering_alert", reason=reason, transient=True)

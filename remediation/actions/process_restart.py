@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from infra.errors import UserError
-from infra.settings import settings
+from infra.settings import Settings
 from remediation.action import Action, Check, Parameters
 from remediation.health import symptom
 from remediation.records import Effect, Observation, Plan, Target, Verdict
@@ -34,9 +34,10 @@ class ProcessRestart(Action[RestartParameters]):
     treats = frozenset({"process_down", "process_hung", "memory_leak", "slow_response"})
     disruption = 2
 
-    def __init__(self, inventory: LocalInventory | None = None) -> None:
-        self.inventory = inventory or LocalInventory(settings())
-        self.health = self.inventory.workload.settings.remediation.health
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.inventory = LocalInventory(settings)
+        self.health = settings.remediation.health
 
     def parametrise(self, target: Target) -> RestartParameters:
         return RestartParameters(launch=self.inventory.workload.state(target.instance).desired.arguments)

@@ -58,9 +58,7 @@ def test_no_answer_in_time_is_a_no(engine: Engine, world: World, clock: JumpingC
 
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
-def test_a_clock_jump_never_turns_into_a_yes(
-    engine: Engine, world: World, clock: JumpingClock, jump: float
-) -> None:
+def test_a_clock_jump_never_turns_into_a_yes(engine: Engine, world: World, clock: JumpingClock, jump: float) -> None:
     _, plan = ask(engine, world)
     clock.jump(jump)
     with pytest.raises(UserError, match="expired"):

@@ -39,9 +39,7 @@ def store() -> Iterator[Store]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 40), JUMPS), min_size=20, max_size=40), st.integers(1, 5))
-def test_never_more_than_the_rate_in_any_true_minute(
-    store: Store, moves: list[tuple[float, float]], rate: int
-) -> None:
+def test_never_more_than_the_rate_in_any_true_minute(store: Store, moves: list[tuple[float, float]], rate: int) -> None:
     clock, granted, allowed = JumpingClock(), [], make_limits(max_actions_per_minute=rate)
     with undone(store) as conn:
         for number, (pause, jump) in enumerate(moves):
