@@ -17,7 +17,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 @dataclass(frozen=True)
 class Part:
-    """One supervised process: `python -m <command>`, healthy while `probe` answers 2xx; without a probe, while it runs."""
+    """One supervised process `python -m <command>`: healthy while `probe` answers 2xx, or without one while it runs."""
 
     name: str
     title: str
