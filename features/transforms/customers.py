@@ -13,7 +13,8 @@ from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
+from pydantic.config import JsonDict
 
 from features.view import Columns, Frames, View, column
 from infra.errors import DataError
@@ -21,6 +22,28 @@ from infra.errors import DataError
 SNAPSHOT = "io.iacdharma.customer.snapshot"
 OUTCOME = "io.iacdharma.customer.outcome"
 _WINDOW = "in the operator's observation window"
+_NEEDED = ["snapshot_time", "churned"]
+_EXAMPLE: JsonDict = {
+    "time": "2000-01-01T00:00:00Z",
+    "customer_id": "42",
+    "operator": "mlc_churn",
+    "tenure_days": 120,
+    "international_plan": True,
+    "voicemail_plan": False,
+    "voice_seconds": 40380,
+    "voice_calls": 316,
+    "day_seconds": 16080,
+    "day_calls": 104,
+    "evening_seconds": 12300,
+    "evening_calls": 98,
+    "night_seconds": 11160,
+    "night_calls": 112,
+    "international_seconds": 840,
+    "international_calls": 2,
+    "voicemail_messages": 0,
+    "support_calls": 4,
+    "charge_usd": 75.15,
+}
 
 # ratio → (numerator, denominator); null where either is null or the denominator is zero
 RATIOS: dict[str, tuple[str, str]] = {
@@ -39,6 +62,7 @@ RATIOS: dict[str, tuple[str, str]] = {
 class Customer(Columns):
     """What is known of one customer when the snapshot is taken; null: this operator does not measure it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
     customer_id: str = column("the customer", min_length=1)
     operator: str = column("the operator; names the population that the customer belongs to", min_length=1)
     tenure_days: float | None = column("age of the subscription", "d", ge=0, default=None)
@@ -121,11 +145,13 @@ def snapshots(frames: Frames) -> pd.DataFrame:
 def outcomes(frames: Frames) -> pd.DataFrame:
     """Outcome events → one row per (customer, snapshot time): `time` is when the question was asked, not answered."""
     events = _newest(frames["events"])
-    data = pd.DataFrame([_data(event) for event in events.itertuples()], index=events.index)
+    data = pd.DataFrame([_data(event) for event in events.itertuples()], events.index, [*_NEEDED, "lineage"])
+    if len(bad := events["id"][data[_NEEDED].isna().any(axis=1)]):
+        raise DataError(f"event {bad.iloc[0]!r}: data must hold {' and '.join(_NEEDED)}")
     rows = pd.DataFrame({"dataset": events["dataset"], "customer_id": events["subject"]})
     rows["time"] = pd.to_datetime(data["snapshot_time"], utc=True).astype(events["time"].dtype)
     rows["churned"] = data["churned"].astype(bool)
-    rows["lineage"] = data.get("lineage")
+    rows["lineage"] = data["lineage"].astype(object).where(data["lineage"].notna(), None)
     return rows.reset_index(drop=True)
 
 

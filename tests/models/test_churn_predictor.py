@@ -202,6 +202,18 @@ def test_no_fold_leaks_and_every_customer_is_judged_once(frame: pd.DataFrame) ->
         assert len(judged) == judged["customer_id"].nunique() == 400
 
 
+def test_of_two_given_parts_only_what_was_not_learnt_from_is_judged(frame: pd.DataFrame) -> None:
+    model, learnt = ChurnPredictor(), frame.iloc[:200]
+    contradiction = frame.iloc[[0]].assign(customer_id="other", churned=~frame.loc[0, "churned"])
+    everything = pd.concat([frame.iloc[:400], contradiction], ignore_index=True)
+    (fold,) = model.given(learnt, everything)
+    assert set(fold.test["customer_id"]) == set(frame["customer_id"].iloc[200:400])
+    checks.fold(model.spec, fold)
+    south = frame[frame["operator"] == "south"]
+    with pytest.raises(DataError, match="must hold the same operator"):
+        model.measure(fold, model.baselines()["naive"].fit(south, "churned").predict(fold.test))
+
+
 @pytest.mark.parametrize(("name", "floor"), [("iranian_churn", 0.92), ("mlc_churn", 0.85)])
 def test_minimum_on_the_reference_set(name: str, floor: float) -> None:
     if not (DATA / name).is_dir():

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from features.transforms.customers import CUSTOMERS, MEASURED, OUTCOMES, RATIOS, Customer
+from infra.errors import DataError
 from training import metrics
 from training.learner import Learner
 from training.learners.segmented import Segmented
@@ -184,6 +185,8 @@ class ChurnPredictor(Model):
 
     def measure(self, fold: Fold, scores: pd.DataFrame) -> dict[str, float]:
         judged = fold.test[self.spec.label].notna() & scores["probability"].notna()
+        if not judged.any():
+            raise DataError(f"{fold.dataset}: no row could be judged; the training part must hold the same operator")
         known = scores[judged.to_numpy()]
         figures = metrics.classification(
             fold.test.loc[judged, self.spec.label].astype(float), known["probability"], known["threshold"].iloc[0]

@@ -76,3 +76,15 @@ def test_an_outcome_belongs_to_the_moment_of_its_snapshot() -> None:
 def test_damaged_event_data_is_named(data: str, problem: str) -> None:
     with pytest.raises(DataError, match=rf"a-2026.*{problem}"):
         _snapshots(_event("a", data))
+
+
+@pytest.mark.parametrize("data", [{"churned": True}, {"snapshot_time": TIME.isoformat(), "churned": None}])
+def test_an_outcome_without_its_moment_or_its_answer_is_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="snapshot_time and churned"):
+        OUTCOMES.transform({"events": pd.DataFrame([_event("a", data, OUTCOME)])})
+
+
+def test_the_example_of_the_documentation_is_a_valid_row() -> None:
+    example = Customer.model_json_schema()["examples"][0]
+    assert Customer.model_validate(example).charge_per_call == pytest.approx(75.15 / 316)
+    assert Customer.model_config["extra"] == "forbid"
