@@ -1,7 +1,8 @@
 """Processes killed at every write boundary, many at once on one store, and storms: nothing twice, nothing lost.
 
 The boundaries are the moments just before and after each commit of the kernel and between the target's own writes.
-`AIOPS_CRASH_HISTORIES` sets how many seeded histories are run (the default is a sample of seconds).
+`AIOPS_CRASH_HISTORIES` sets how many seeded histories are run (the default is a sample of seconds), and
+`AIOPS_TEST_POSTGRES` runs the same on a PostgreSQL database (a SQLAlchemy URL), with a schema for each test.
 """
 
 from __future__ import annotations
@@ -16,14 +17,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import create_engine, make_url, text
 
-from remediation.records import Detection, State
+from infra.settings import Remediation
+from remediation.engine import Engine
+from remediation.records import Detection, State, digest
 from remediation.testing import Flip, World, fake_engine, limits
 
 HISTORIES = int(os.environ.get("AIOPS_CRASH_HISTORIES", "24"))
 STORM = int(os.environ.get("AIOPS_STORM", "400"))
+POSTGRES = os.environ.get("AIOPS_TEST_POSTGRES")
 KILLED = 9
 fork = multiprocessing.get_context("fork")
+
+
+def engine_at(
+    home: Path, world: World, remediation: Remediation | None = None, boundary: Callable[[str], None] | None = None
+) -> Engine:
+    """An engine whose kernel is in `home`, or in PostgreSQL in a schema named after it."""
+    remediation = remediation or limits()
+    if POSTGRES:
+        schema = f"t{digest(str(home))[:20]}"
+        server = create_engine(POSTGRES)
+        with server.begin() as conn:
+            conn.execute(text("SELECT pg_advisory_xact_lock(1)"))
+            conn.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+        server.dispose()
+        url = make_url(POSTGRES).update_query_dict({"options": f"-csearch_path={schema}"})
+        secret = SecretStr(url.render_as_string(hide_password=False))
+        remediation = remediation.model_copy(update={"database_url": secret})
+    return fake_engine(home, world, remediation, boundary)
 
 
 class Killer:
@@ -53,12 +77,12 @@ def boundaries(home: Path) -> list[str]:
     world = World(home / "world", {"web": 2})
     world.write("web-0", healthy=False)
     counter = Killer(after=10_000)
-    assert fake_engine(home, world, boundary=counter).handle(world.detection("web-0")).state is State.RESOLVED
+    assert engine_at(home, world, boundary=counter).handle(world.detection("web-0")).state is State.RESOLVED
     return counter.passed
 
 
 def check_nothing_twice_nothing_lost(home: Path, world: World) -> None:
-    engine = fake_engine(home, world)
+    engine = engine_at(home, world)
     engine.recover()
     engine.handle(world.detection("web-0"))  # the detector goes on calling
     for incident in engine.history():
@@ -84,7 +108,7 @@ def test_a_kill_at_each_boundary_in_turn(tmp_path: Path) -> None:
         world.write("web-0", healthy=False)
 
         def work(home: Path = home, world: World = world, after: int = after) -> None:
-            fake_engine(home, world, boundary=Killer(after)).handle(world.detection("web-0"))
+            engine_at(home, world, boundary=Killer(after)).handle(world.detection("web-0"))
 
         assert child(work) == KILLED, names[after]
         check_nothing_twice_nothing_lost(home, world)
@@ -100,7 +124,7 @@ def test_seeded_histories_of_several_kills(tmp_path: Path, seed: int) -> None:
         killer, first = Killer(dice.randrange(30)), dice.random() < 0.5
 
         def work(killer: Killer = killer, first: bool = first) -> None:
-            engine = fake_engine(tmp_path, world, boundary=killer)
+            engine = engine_at(tmp_path, world, boundary=killer)
             if first:
                 engine.recover()
             engine.handle(world.detection("web-0"))
@@ -116,10 +140,10 @@ def test_several_processes_never_exceed_the_rate(tmp_path: Path) -> None:
     for name in names:
         world.write(name, healthy=False)
     rate = limits(max_actions_per_minute=10)
-    fake_engine(tmp_path, world, rate)  # so that the children do not all create the store
+    engine_at(tmp_path, world, rate)  # so that the children do not all create the store
 
     def work(seed: int) -> None:
-        engine = fake_engine(tmp_path, world, rate)
+        engine = engine_at(tmp_path, world, rate)
         order = random.Random(seed).sample(names, len(names))
         for name in order:
             engine.handle(world.detection(name))
@@ -133,17 +157,17 @@ def test_several_processes_never_exceed_the_rate(tmp_path: Path) -> None:
     effects = world.effects()
     assert len(effects) == 10
     assert max(Counter(effect["instance"] for effect in effects).values()) == 1
-    assert fake_engine(tmp_path, world).verify_audit().ok
+    assert engine_at(tmp_path, world).verify_audit().ok
 
 
 def test_a_storm_of_duplicates_is_one_incident_and_one_repair(tmp_path: Path) -> None:
     world = World(tmp_path / "world", {"web": 2})
     world.write("web-0", healthy=False)
     detection = world.detection("web-0")
-    fake_engine(tmp_path, world)
+    engine_at(tmp_path, world)
 
     def work(copies: list[Detection]) -> None:
-        engine = fake_engine(tmp_path, world)
+        engine = engine_at(tmp_path, world)
         # slow, so that the others' duplicates arrive in the middle of the repair
         flip = engine.actions["flip"]
         assert isinstance(flip, Flip)
@@ -158,14 +182,14 @@ def test_a_storm_of_duplicates_is_one_incident_and_one_repair(tmp_path: Path) ->
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert len(world.effects()) == 1
-    (incident,) = fake_engine(tmp_path, world).history()
+    (incident,) = engine_at(tmp_path, world).history()
     assert incident.state is State.RESOLVED and incident.actions == 1 and incident.duplicates > 0
 
 
 def test_the_store_is_made_once_by_many_at_once() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder) / "world", {"web": 1})
-        workers = [fork.Process(target=fake_engine, args=(Path(folder), world)) for _ in range(6)]
+        workers = [fork.Process(target=engine_at, args=(Path(folder), world)) for _ in range(6)]
         for worker in workers:
             worker.start()
         for worker in workers:
