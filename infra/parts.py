@@ -25,7 +25,7 @@ class Part:
     probe: str = ""
     port: int | None = None
     address: str = ""
-    start_timeout: float = 120.0  # seconds; several times what two cores need
+    start_timeout: float = 300.0  # seconds; MLflow took 58 on two cores with ten other busy processes
     sweep: bool = False  # before a start, end what a killed earlier life left behind (workers that hold its port)
     environment: Mapping[str, str] = field(default_factory=dict)
 

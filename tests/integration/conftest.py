@@ -12,7 +12,7 @@ import pytest
 from infra import stack as stacks
 from infra.settings import ROOT, Ports, settings
 
-START = 400  # seconds for all parts together on two busy cores
+START = 600  # seconds for all parts together on two busy cores
 
 
 def aiops(*arguments: str, environment: dict[str, str], timeout: float = START) -> subprocess.CompletedProcess[str]:
