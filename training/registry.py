@@ -105,7 +105,7 @@ def log(model: Model, examples: pd.DataFrame, record: Record) -> Version:
             tags=dict(record.tags),
         )
         _write(record, run_id, info.model_id)
-    version = _register(client, name, info.model_uri, run_id, record)
+    version = _register(client, name, info, run_id, record)
     return _version(client.get_model_version(name, version))
 
 
@@ -258,7 +258,7 @@ def _write(record: Record, run_id: str, model_id: str) -> None:
         mlflow.set_tag("mlflow.note.content", record.card[:_DESCRIPTION])
 
 
-def _register(client: MlflowClient, name: str, uri: str, run_id: str, record: Record) -> str:
+def _register(client: MlflowClient, name: str, info: Any, run_id: str, record: Record) -> str:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -267,7 +267,10 @@ def _register(client: MlflowClient, name: str, uri: str, run_id: str, record: Re
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {key: value[:_DESCRIPTION] for key, value in record.tags.items()}
-    made = client.create_model_version(name, uri, run_id, tags=tags, description=record.card[:_DESCRIPTION])
+    card = record.card[:_DESCRIPTION]
+    made = client.create_model_version(
+        name, info.model_uri, run_id, tags=tags, description=card, model_id=info.model_id
+    )
     return str(made.version)
 
 
