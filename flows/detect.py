@@ -48,11 +48,11 @@ class Sweep:
 
     def _answers(self) -> list[dict[str, Any]]:
         rows = store.online(MODEL, sorted(engine().inventory.targets()))
-        answers = self._client.predict(MODEL, rows).answers
+        answers = [answer.model_dump() for answer in self._client.predict(MODEL, rows).answers]
         return [
-            {**answer.model_dump(), "instance": row["instance"], "service": row["service"], "evidence_at": row["time"]}
-            for row, answer in zip(rows, answers, strict=True)
-            if answer.abstained is None
+            {**answer, "blamed": [{"metric": one["metric"], "weight": one["weight"]} for one in answer["blamed"]]}
+            for answer in answers
+            if answer["abstained"] is None
         ]
 
 

@@ -90,6 +90,14 @@ def parts() -> tuple[Part, ...]:
             address=api,
             environment=_ONE_THREAD,
         ),
+        Part(
+            "watcher",
+            "Watcher",
+            ("flows.watch",),
+            probe=f"http://{host}:{ports.watcher}/metrics",
+            port=ports.watcher,
+            environment=_ONE_THREAD,
+        ),
     )
 
 

@@ -36,8 +36,11 @@ _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 60480
 
 
 def parse_duration(value: Any) -> Any:
-    """Turn `30s`, `1.5h`, `7d` (units ms s m h d w) into a timedelta; other types pass through to pydantic."""
-    if not isinstance(value, str):
+    """Turn `30s`, `1.5h`, `7d` (units ms s m h d w) into a timedelta; all else passes through to pydantic.
+
+    So does ISO 8601 (`P2D`): that is how pydantic writes a duration, and what was written must be readable.
+    """
+    if not isinstance(value, str) or value.startswith("P"):
         return value
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*", value)
     if not match:
@@ -141,6 +144,7 @@ class Ports(Section):
     worker: Port = 4201
     mlflow: Port = 5000
     api: Port = 8100
+    watcher: Port = 8101
     workload: Port = 8200
 
     @model_validator(mode="after")

@@ -84,6 +84,11 @@ class Engine:
         """Say no to a pending plan; the incident is then a human's."""
         return self.get(self.kernel.decide(plan_id, approve=False, by=by).incident)
 
+    def is_live(self, fingerprint: str) -> bool:
+        """Whether an incident of this fingerprint is not closed."""
+        with self.kernel.core.store.read() as conn:
+            return rows.live_row(conn, fingerprint) is not None
+
     def get(self, incident: str) -> Incident:
         """One incident with its timeline. Raises NotFound."""
         return rows.get(self.kernel.core.store, incident)

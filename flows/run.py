@@ -1,0 +1,129 @@
+"""The main job: the whole loop once, on real data, ending with a repaired fault and a summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console, Group
+from rich.table import Table
+
+from flows import timeline
+from flows.console import out
+from infra import stack
+from infra.errors import UserError
+from infra.settings import ROOT, settings
+from remediation.records import Incident, State
+
+Tell = Callable[[str, str], None]
+FAULT, SERVICE = "killed", "front"
+PATIENCE = 60.0  # seconds from the fault to the end of its repair
+
+
+def main_job(tell: Tell) -> None:
+    """Start the stack, then data, features, models, deployment, a fault and its repair; prints the summary."""
+    begun = time.monotonic()
+    stack.up(tell)
+    _deployments(tell)
+    _follow(tell)
+    from flows.deploy import deploy
+    from flows.ingest import ingest
+    from flows.materialize import materialize
+    from flows.train import train
+
+    ingest()
+    materialize()
+    train()
+    deploy()
+    incident = exercise(tell)
+    _summary(out(), incident, time.monotonic() - begun)
+
+
+def exercise(tell: Tell) -> Incident:
+    """Break the workload for real and wait until the watcher has repaired it. Raises UserError when it does not."""
+    from remediation.engine import engine
+    from remediation.workload import faults
+
+    workload = engine().inventory.workload  # type: ignore[attr-defined]  # the local workload's inventory
+    instance = faults.inject(workload, FAULT, SERVICE).instance
+    started = time.time()
+    tell("Fault", f"{instance} {FAULT}; waiting for its detection and repair")
+    while time.time() < started + PATIENCE:
+        for incident in engine().history(limit=5):
+            if incident.opened_at.timestamp() >= started and incident.state is State.RESOLVED:
+                return incident
+        time.sleep(0.2)
+    raise UserError(
+        f"{instance} was {FAULT} and is not repaired after {PATIENCE:.0f} s; see `aiops remediate` and "
+        f"{settings().home / 'logs' / 'watcher.log'}"
+    )
+
+
+def _deployments(tell: Tell) -> None:
+    """Register the deployments of prefect.yaml with the Prefect server."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ.copy())
+    if done.returncode:
+        raise UserError(f"`prefect deploy --all` fails: {(done.stderr or done.stdout).strip()[-500:]}")
+    tell("Prefect", "deployments registered from prefect.yaml")
+
+
+def _follow(tell: Tell) -> None:
+    """Show the flows' own log lines in the terminal instead of Prefect's."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "prefect.task_runs" and not record.getMessage().startswith(("Finished in", "Created")):
+                tell(str(getattr(record, "task_run_name", "")).partition(" ")[2] or "Flow", record.getMessage())
+
+    os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        logger.addHandler(Lines())
+
+
+def _summary(console: Console, incident: Incident, seconds: float) -> None:
+    console.print(Group("", _models(), "", _events(incident), "", _addresses()))
+    console.print(f"\nThe whole loop took {seconds:.0f} s. The stack stays up; `aiops down` stops it.")
+
+
+def _models() -> Table:
+    from serving.client import Client
+    from training import catalog
+
+    table = Table("Model", "Version", "Alias", "Metric", "Value", "Target", "Met", "Simple baseline", title="Models")
+    with Client() as client:
+        for name, status in client.status().models.items():
+            for target in status.targets:
+                sign = "≥" if target.direction == "at_least" else "≤"
+                table.add_row(
+                    name,
+                    str(status.version),
+                    f"{status.alias}{' (synthetic)' if status.synthetic else ''}",
+                    target.metric,
+                    f"{target.value:.3f}" if target.value is not None else "",
+                    f"{sign} {target.threshold:g}" + (f" × {target.baseline}" if target.baseline else ""),
+                    {True: "yes", False: "no", None: "?"}[target.met],
+                    catalog.load(name).spec.headline,
+                )
+    return table
+
+
+def _events(incident: Incident) -> Table:
+    table = Table("Seconds", "Step", "What", title=f"{incident.id}: {incident.state}")
+    for seconds, step, text in timeline.rows(incident):
+        table.add_row(f"{seconds:.2f}", step, text)
+    return table
+
+
+def _addresses() -> Table:
+    config = settings()
+    table = Table("Interface", "Address", title="Open")
+    table.add_row("Prefect: flows, runs, approvals", config.url("prefect"))
+    table.add_row("MLflow: models, metrics, cards", config.url("mlflow"))
+    table.add_row("API: documentation", f"{config.url('api')}/api/v3/aiops/docs")
+    return table
