@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import source
+from features.table import seen
 from features.view import Frames, View
 from infra.errors import DataError
 
@@ -40,7 +41,7 @@ def select(tables: dict[str, pa.Table], view: View) -> Frames:
             raise DataError(f"view {view.name} reads table {table!r}, and no source gave any; tables: {sorted(tables)}")
         for name, values in wanted.items():
             rows = rows.filter(pc.is_in(rows[name], value_set=pa.array(values)))
-        frames[table] = rows.drop_columns(["attributes"] if "attributes" in rows.column_names else []).to_pandas()
+        frames[table] = seen(table, rows)
     return frames
 
 

@@ -4,7 +4,8 @@
     cache     `<home>/cache/<set>`
     download  the published files, at a pinned commit, resumed when cut off and checked before they take their name
 
-Whatever the way, every file's sha256 must be the published one: a wrong one is an error, never worked around.
+Whatever the way, every file's sha256 must be the published one: a wrong one is an error, never worked around. A set
+that can be had nowhere is replaced by its stand-in of the demo world, and says so: its entry is `synthetic`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import httpx
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from features import demo, lake
 from infra.errors import DataError, NotFound
 from infra.settings import ROOT, settings
 
@@ -57,31 +59,45 @@ class Dataset(BaseModel):
         return path + ".gz" if self.stored == "gzip" else path
 
 
-@lru_cache
 def catalogue() -> dict[str, Dataset]:
-    """The manifest, by name."""
+    """The manifest, by name; a set whose stand-in is in use, here or in the lake, is marked `generated`."""
+    return {name: _as_used(dataset) for name, dataset in _manifest().items()}
+
+
+@lru_cache
+def _manifest() -> dict[str, Dataset]:
     content = yaml.safe_load((Path(__file__).parent / "datasets.yaml").read_text())
     return {name: Dataset(name=name, **entry) for name, entry in content.items()}
 
 
+def _as_used(dataset: Dataset) -> Dataset:
+    name = dataset.name
+    nowhere = demo.made(name) and _mirrored(name) is None and not _cached(dataset)
+    return dataset.model_copy(update={"origin": "generated"}) if nowhere or lake.synthetic(name) else dataset
+
+
 def get(name: str) -> Dataset:
     """The entry of set `name`. Raises NotFound with the choices."""
-    if name not in catalogue():
-        raise NotFound("data set", name, catalogue())
-    return catalogue()[name]
+    if name not in _manifest():
+        raise NotFound("data set", name, _manifest())
+    return _as_used(_manifest()[name])
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
-    """The folder of set `name`, complete and verified.
+    """The folder of set `name`, complete and verified; of its stand-in when the set can be had nowhere.
 
-    Raises DataError naming the file whose checksum is wrong, and Unreachable when the set can be had nowhere.
+    Raises DataError naming the file whose checksum is wrong, or an address that does not answer with the file.
     """
     dataset, tell = get(name), progress or (lambda _: None)
     folder = _mirrored(name)
     if folder is None:
         folder = _cache(name)
         missing = [path for path in dataset.files if not (folder / dataset.local(path)).is_file()]
-        _download(dataset, missing, folder, tell)
+        try:
+            _download(dataset, missing, folder, tell)
+        except Unreachable as error:
+            tell(f"{error}; going on with SYNTHETIC data")
+            return demo.make(name)
     if problems := _problems(dataset, folder):
         raise DataError(f"data set {name} in {folder}: {'; '.join(problems)}; replace or delete what is wrong")
     tell(f"{name}: {len(dataset.files)} files verified in {folder}")
@@ -98,7 +114,7 @@ def available(name: str) -> Literal["mirror", "cache", "network", "none"]:
     dataset = get(name)
     if _mirrored(name):
         return "mirror"
-    if all((_cache(name) / dataset.local(path)).is_file() for path in dataset.files):
+    if _cached(dataset):
         return "cache"
     try:
         answer = httpx.head(dataset.base + next(iter(dataset.files)), timeout=_TIMEOUT, follow_redirects=True)
@@ -120,6 +136,10 @@ def _mirrored(name: str) -> Path | None:
 
 def _cache(name: str) -> Path:
     return settings().home / "cache" / name
+
+
+def _cached(dataset: Dataset) -> bool:
+    return all((_cache(dataset.name) / dataset.local(path)).is_file() for path in dataset.files)
 
 
 def _problems(dataset: Dataset, folder: Path) -> list[str]:

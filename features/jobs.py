@@ -66,7 +66,9 @@ def run(view: View, datasets: Sequence[str] | None = None) -> list[str]:
 def fingerprint(view: View, dataset: str) -> str:
     """Digest of all that the view's rows of `dataset` depend on."""
     inputs = [lake.fingerprint(name, [dataset]) for name in sorted(view.reads)]
-    return digest(of_code(view.transform), of_code(view.columns), repr((view.reads, view.keys)), *inputs)
+    return digest(
+        of_code(view.transform), of_code(view.columns), of_code(table), repr((view.reads, view.keys)), *inputs
+    )
 
 
 def publish(view: View, names: Sequence[str]) -> None:
@@ -140,7 +142,7 @@ def _transform(view: View) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.R
         tables = _taken_apart(list(batches))
         if any(map(len, tables.values())):
             empty = {name: schema.TABLES[name].empty_table().select(_columns(name)) for name in view.reads}
-            frames = {name: rows.to_pandas() for name, rows in (empty | tables).items()}
+            frames = {name: table.seen(name, rows) for name, rows in (empty | tables).items()}
             del tables  # a partition's rows are held once, not twice
             yield from table.conform(view, view.transform(frames)).to_batches(max_chunksize=1 << 16)
 

@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from features import schema, source
+from features import demo, schema, source
 from features.fingerprint import digest, of_code, of_files, of_names
+from features.rates import LIVE as LIVE
 from infra.errors import DataError
 from infra.settings import settings
 
-LIVE = "live"
+_SMALL = 16 << 20  # bytes; larger files are left alone by compaction
 _JOURNAL = "_compaction.json"
 _ROW_GROUP = 1 << 18
 
@@ -51,7 +52,8 @@ def load(name: str, folder: Path, refresh: bool = False) -> bool:
             raise DataError(f"{folder} holds no file that source {name!r} knows; see its docstring for the layout")
         with _locked(fcntl.LOCK_EX):
             _replace(name, staging)
-            _stamp(name).write_text(json.dumps({"fingerprint": mark, "rows": counts}))
+            facts = {"fingerprint": mark, "rows": counts, "synthetic": folder == demo.folder(name)}
+            _stamp(name).write_text(json.dumps(facts))
         shutil.rmtree(staging)
     return True
 
@@ -59,6 +61,11 @@ def load(name: str, folder: Path, refresh: bool = False) -> bool:
 def rows(name: str) -> dict[str, int]:
     """Rows of set `name` by table, as last loaded; empty when it never was."""
     return dict(_loaded(name).get("rows", {}))
+
+
+def synthetic(name: str) -> bool:
+    """Whether what the lake holds of set `name` was loaded from the demo world."""
+    return bool(_loaded(name).get("synthetic"))
 
 
 def fingerprint(table: str, datasets: Sequence[str] | None = None) -> str:
@@ -87,14 +94,14 @@ def append(table: str, batch: pa.Table, dataset: str = LIVE) -> bool:
 
 
 def compact(table: str, dataset: str = LIVE, at_least: int = 32) -> int:
-    """Merge the files of a partition, when there are `at_least` so many, into one in time order; returns how many.
+    """Merge a partition's small files, when there are `at_least` so many, into one in time order; returns their number.
 
     A journal makes it safe against a crash at any point: either all old files count, or the merged one.
     """
     folder = _part(table, dataset)
     with _locked(fcntl.LOCK_EX):
         _recover(folder)
-        old = sorted(folder.glob("part-*.parquet"))
+        old = sorted(file for file in folder.glob("part-*.parquet") if file.stat().st_size < _SMALL)
         if len(old) < max(at_least, 2):
             return 0
         merged = ds.dataset(old, format="parquet").to_table().sort_by("time")

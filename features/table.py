@@ -1,10 +1,11 @@
-"""The feature table of a view as Arrow: its schema, and frames made to fit it."""
+"""Between Arrow and pandas: what a transform is given, and what it gives back."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pyarrow as pa
 
+from features.rates import per_second
 from features.schema import TIME
 from features.view import View
 from infra.errors import DataError
@@ -41,3 +42,9 @@ def conform(view: View, frame: pd.DataFrame) -> pa.Table:
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise DataError(f"view {view.name}, column {field.name}: {error}; expected {field.type}") from None
     return pa.table(columns, schema=expected)
+
+
+def seen(name: str, rows: pa.Table) -> pd.DataFrame:
+    """Rows of canonical table `name` as every transform sees them: without `attributes`, live counters as rates."""
+    frame = rows.drop_columns(["attributes"] if "attributes" in rows.column_names else []).to_pandas()
+    return per_second(frame) if name == "metrics" else frame
