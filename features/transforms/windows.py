@@ -1,0 +1,231 @@
+"""Watched instances: how far each metric is from what its own past lets expect, over a bank of memories.
+
+The forecasts are seasonal exponential smoothing (Holt, 1957; Winters, 1960) without a trend: with the seasonal value
+`s[t]`, the offset `d[t] = x[t] - s[t]` and a memory of `m` rows,
+
+    forecast[t] = s[t] + EWMA(d; 1/m)[t-1]        off_m[t] = EWMA(x; 1/2)[t] - forecast[t]
+
+`s[t]` is the median of the same time of day on up to `DAYS` earlier days, each smoothed over an hour: what happens
+within minutes, even daily, is no season. Before there is an earlier day it is the median of the last day's values.
+A short memory sees jumps, a long one shifts that last, the season alone what moves slower than any memory. Everything
+is made from the past only, so drift is followed without labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from pydantic import model_validator
+
+from features.view import Columns, Frames, View, column
+
+REVIEWED = "io.iacdharma.anomaly.reviewed"  # operators went through this period; data: begin, end
+ANOMALY = "io.iacdharma.anomaly.occurred"  # data: begin, end
+BLAMED = "io.iacdharma.anomaly.explained"  # data: begin, end, metrics
+
+DAY, HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
+DAYS = 7
+MEMORIES = {"off_50": 50.0, "off_17": 50 / 3, "off_5": 5.0, "off_2": 5 / 3}  # rows; evenly spaced on a log scale
+DEVIATIONS = ("off_season", *MEMORIES)
+SMOOTHING = 0.5  # of the newest values: half of what one row adds is noise
+HELD = 10  # rows for which a metric that is not reported keeps its last value
+
+Floats = np.ndarray
+
+
+def _list(description: str) -> list[float]:
+    return column(f"{description}, one value a metric, in the metric's own unit", min_length=1, max_length=1000)
+
+
+class InstanceState(Columns):
+    """The metrics of one instance at `time`; all lists have one length, and a metric without a value is in none."""
+
+    instance: str = column("the instance (OpenTelemetry service.instance.id): a host, a process", min_length=1)
+    service: str = column("the service that it belongs to (service.name)", min_length=1)
+    step: float = column("usual time between two rows of this instance", "s", gt=0)
+    days: int = column("earlier days that the seasonal value is made from; 0: none yet", "d", ge=0, le=DAYS)
+    metrics: list[str] = column("names of the metrics", min_length=1, max_length=1000)
+    values: list[float] = _list("newest value")
+    off_season: list[float] = _list("newest value, less the seasonal value")
+    off_50: list[float] = _list("newest value, less the forecast with a memory of 50 rows")
+    off_17: list[float] = _list("newest value, less the forecast with a memory of 16.7 rows")
+    off_5: list[float] = _list("newest value, less the forecast with a memory of 5 rows")
+    off_2: list[float] = _list("newest value, less the forecast with a memory of 1.7 rows")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        lengths = {name: len(getattr(self, name)) for name in ("metrics", "values", *DEVIATIONS)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"every list needs one value for each metric; lengths are {lengths}")
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ValueError("metrics names a metric twice")
+        return self
+
+
+class InstanceHealth(Columns):
+    """What operators found out about one instance at `time`."""
+
+    instance: str = column("the instance", min_length=1)
+    anomalous: bool | None = column("whether operators call it anomalous; null: nobody looked", default=None)
+    blamed: list[str] = column("the metrics that they blame; empty: none named", max_length=1000)
+
+
+def states(frames: Frames) -> pd.DataFrame:
+    """Metric points → one row per (instance, time) with the columns of `InstanceState` and `dataset`."""
+    parts = [_states(key, part) for key, part in _instances(frames["metrics"])]
+    return pd.concat(parts, ignore_index=True) if parts else _empty(InstanceState)
+
+
+def health(frames: Frames) -> pd.DataFrame:
+    """Metric points and operators' findings → one row per (instance, time) with the columns of `InstanceHealth`."""
+    findings = {key: part for key, part in frames["events"].groupby(["dataset", "subject"], sort=False)}
+    parts = []
+    for (dataset, instance), points in _instances(frames["metrics"]):
+        times = np.unique(_microseconds(points["time"]))
+        rows = pd.DataFrame({"dataset": dataset, "time": _times(times), "instance": instance})
+        rows["anomalous"], rows["blamed"] = _found(times, findings.get((dataset, instance)))
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True) if parts else _empty(InstanceHealth)
+
+
+def _instances(points: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """((dataset, instance), its points); grouping by codes is an order faster than by text."""
+    keys = [points[name].astype("category") for name in ("dataset", "instance_id")]
+    for (dataset, instance), part in points.groupby(keys, sort=True, observed=True):
+        yield (str(dataset), str(instance)), part
+
+
+def _states(key: tuple[str, str], points: pd.DataFrame) -> pd.DataFrame:
+    wide, step = _wide(points)
+    known = wide.ffill(limit=HELD)
+    season, days = _season(known)
+    offset = known - season
+    newest = offset.ewm(alpha=SMOOTHING, adjust=False, ignore_na=True).mean()
+    off = {"off_season": newest}
+    for name, memory in MEMORIES.items():
+        off[name] = newest - offset.ewm(alpha=1 / memory, adjust=False, ignore_na=True).mean().shift(1)
+    there = known.notna().to_numpy()
+    rows = pd.DataFrame({"dataset": key[0], "time": wide.index, "instance": key[1]})
+    rows["service"] = min((str(name) for name in points["service_name"].unique() if pd.notna(name)), default=key[1])
+    rows["step"], rows["days"] = step, days
+    rows["metrics"] = _names(np.array(wide.columns, dtype=object), there)
+    rows["values"] = _cells(known.to_numpy(), there)
+    for name, deviation in off.items():  # a metric's first value has no past to deviate from
+        rows[name] = _cells(deviation.where(season.notna(), 0.0).fillna(0.0).to_numpy(), there)
+    return rows.iloc[np.flatnonzero(there.any(axis=1))]
+
+
+def _wide(points: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Points → (times × metrics in alphabetical order, usual seconds between rows); of doubles the largest counts."""
+    times, row = np.unique(_microseconds(points["time"]), return_inverse=True)
+    metric = points["metric_name"].astype("category")
+    value = points["value"].to_numpy("float64")
+    cell = row * len(metric.cat.categories) + metric.cat.codes.to_numpy("int64")
+    if np.bincount(cell).max() > 1:  # whatever the order of the points
+        order = np.argsort(np.where(np.isfinite(value), value, -np.inf), kind="stable")
+        cell, value = cell[order], value[order]
+    flat = np.full(len(times) * len(metric.cat.categories), np.nan)
+    flat[cell] = np.where(np.isfinite(value), value, np.nan)
+    matrix = flat.reshape(len(times), -1)
+    gaps = np.diff(times[:100])  # of the first rows only: later ones must not change earlier features
+    step = float(np.median(gaps)) / 1e6 if len(gaps) else 1.0
+    return pd.DataFrame(matrix, index=_times(times), columns=list(metric.cat.categories)), step
+
+
+def _season(known: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """The seasonal value of each metric, and of how many earlier days it is the median.
+
+    An earlier day counts when it has a row within half an hour of the same time of day.
+    """
+    smooth = known.rolling(HOUR, center=True, min_periods=1).mean().to_numpy()
+    times, day = pd.DatetimeIndex(known.index).as_unit("us").asi8, DAY // pd.Timedelta(microseconds=1)
+    lagged = np.full((DAYS, *known.shape), np.nan)
+    for back in range(1, DAYS + 1):
+        wanted = times - back * day
+        place = np.clip(np.searchsorted(times, wanted), 1, max(len(times) - 1, 1)) - 1
+        place += np.abs(times[np.minimum(place + 1, len(times) - 1)] - wanted) < np.abs(times[place] - wanted)
+        there = np.abs(times[place] - wanted) <= day // 48
+        lagged[back - 1, there] = smooth[place[there]]
+    lagged.sort(axis=0)  # missing days come last
+    count = np.isfinite(lagged).sum(axis=0)
+    low, high = (np.take_along_axis(lagged, np.maximum(k, 0)[None], 0)[0] for k in ((count - 1) // 2, count // 2))
+    season = pd.DataFrame(np.where(count > 0, (low + high) / 2, np.nan), known.index, known.columns)
+    new = np.flatnonzero((count == 0).any(axis=1))
+    if len(new):
+        span = slice(0, new[-1] + 1)
+        level = known.iloc[span].rolling(DAY, closed="left", min_periods=1).median()
+        season.iloc[span] = season.iloc[span].fillna(level)
+    return season, count.max(axis=1).astype("int64")
+
+
+def _found(times: np.ndarray, findings: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
+    """For each time (sorted) the label, and the metrics blamed."""
+    anomalous = np.full(len(times), None, dtype=object)
+    blamed = np.empty(len(times), dtype=object)
+    blamed[:] = [[]] * len(times)
+    for kind in (REVIEWED, ANOMALY, BLAMED):
+        for content in [] if findings is None else findings.loc[findings["type"] == kind, "data"]:
+            data = json.loads(content)
+            begin, end = (pd.Timestamp(data[name]).value // 1000 for name in ("begin", "end"))
+            rows = slice(np.searchsorted(times, begin), np.searchsorted(times, end, side="right"))
+            if kind == BLAMED:
+                blamed[rows] = [sorted({*known, *data["metrics"]}) for known in blamed[rows]]
+            else:
+                anomalous[rows] = kind == ANOMALY
+    return anomalous, blamed
+
+
+def _cells(matrix: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """A column whose cells are the known values of each row of `matrix`."""
+    cells = np.empty(len(matrix), dtype=object)
+    cells[:] = list(matrix) if there.all() else [row[known] for row, known in zip(matrix, there, strict=True)]
+    return cells
+
+
+def _names(names: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The names that go with `_cells`; rows with the same metrics share one array."""
+    cells = np.empty(len(there), dtype=object)
+    kinds: dict[bytes, np.ndarray] = {}
+    cells[:] = [kinds.setdefault(known.tobytes(), names[known]) for known in there]
+    return cells
+
+
+def _microseconds(times: pd.Series) -> np.ndarray:
+    return times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]").astype("int64")
+
+
+def _times(microseconds: np.ndarray) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(microseconds.astype("datetime64[us]")).tz_localize("UTC")
+
+
+def _empty(columns: type[Columns]) -> pd.DataFrame:
+    return pd.DataFrame(columns=["dataset", *columns.model_fields])
+
+
+SERVICE_WINDOWS = View(
+    name="service_windows",
+    entity="instance",
+    columns=InstanceState,
+    reads={"metrics": {}},
+    keys={"metrics": "instance_id"},
+    transform=states,
+    ttl=timedelta(minutes=15),  # three rows of a system that reports every five minutes
+    description="How far the metrics of an instance are from what their past lets expect.",
+)
+
+ANOMALIES = View(
+    name="anomalies",
+    entity="instance",
+    columns=InstanceHealth,
+    reads={"metrics": {}, "events": {"type": (REVIEWED, ANOMALY, BLAMED)}},
+    keys={"metrics": "instance_id", "events": "subject"},
+    transform=health,
+    ttl=timedelta(minutes=15),
+    online=False,
+    description="Labels: when operators called an instance anomalous, and which metrics they blame.",
+)

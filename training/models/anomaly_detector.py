@@ -1,0 +1,283 @@
+"""AnomalyDetector: which instances behave unlike themselves, which metrics say so, who else is affected.
+
+Each instance is learnt by itself, from its own past and without labels. Measured on the reference sets and left out
+because none of it beat the closed form: an autoencoder over the deviations, a network that forecasts them, one that
+gives their spread, and a scorer trained on injected anomalies (see BENCHMARKS.md for what the closed form reaches).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from features.transforms.windows import ANOMALIES, SERVICE_WINDOWS, InstanceState
+from infra.errors import DataError
+from training import metrics, metrics_anomaly
+from training.learner import Learner
+from training.learners.mahalanobis import MultiscaleMahalanobis
+from training.learners.reconstruction import PcaReconstruction
+from training.learners.sigma import LargestSigma
+from training.model import Answer, Fold, Model, Options, Row, Spec, Target
+
+FELT = ("up", "request", "latency", "duration", "error", "availability", "throughput", "response")
+IMPACT = (
+    "importance of the service × reach × severity; severity = 1 - alarm level / level of the row, 0 below the alarm; "
+    "reach = the larger of the share of the blame that metrics felt by users bear and the share of the asked instances "
+    "that are anomalous, at least `least_reach`; set by operators, not learned from data"
+)
+
+
+class AnomalyOptions(Options):
+    """`fewest_rows`: rows learnt of an instance below which it abstains. `importance`: of a service, 0 to 1.
+
+    `alarms_per_day`: hours with an alarm a day that the unlabelled history may have, true anomalies included.
+    `felt`: a metric whose name holds one of these words is felt by users. `together`: rows within which instances are
+    anomalous at the same time.
+    """
+
+    alarms_per_day: float = Field(default=1.5, gt=0)
+    fewest_rows: int = Field(default=120, ge=1)
+    blamed: int = Field(default=5, ge=1)
+    together: float = Field(default=5, ge=0)
+    importance: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    felt: tuple[str, ...] = FELT
+    least_reach: float = Field(default=0.2, ge=0, le=1)
+
+
+class Blamed(BaseModel):
+    """A metric that moved the score."""
+
+    model_config = ConfigDict(frozen=True)
+    metric: str
+    value: float = Field(description="its newest value, in its own unit")
+    weight: float = Field(description="its share of the score")
+
+
+class Correlated(BaseModel):
+    """Another instance that is anomalous at the same time."""
+
+    model_config = ConfigDict(frozen=True)
+    instance: str
+    service: str
+    score: float
+    usual: bool = Field(description="whether the two moved together in training as well")
+
+
+class AnomalyAnswer(Answer):
+    """How unusual an instance is, what says so, and what it may cost."""
+
+    instance: str
+    service: str
+    evidence_at: datetime = Field(description="time of the newest data looked at")
+    anomalous: bool | None = None
+    score: float | None = Field(default=None, ge=0, le=1, description="0.5 is where an alarm begins")
+    threshold: float = 0.5
+    blamed: list[Blamed] = Field(default=[], description="metrics that moved the score, strongest first")
+    correlated: list[Correlated] = Field(default=[], description="of the asked instances, those anomalous as well")
+    business_impact: float | None = Field(default=None, ge=0, le=1, description=IMPACT)
+
+
+class AnomalyDetector(Model):
+    """Deviations from a bank of seasonal forecasts, whitened by the correlation of the metrics."""
+
+    spec = Spec(
+        purpose="which services behave unlike themselves, which metrics say so and who else is affected",
+        algorithm="Mahalanobis distance (PyTorch) of the residuals of seasonal exponential smoothing at five memories",
+        route="analyze/anomaly",
+        task="anomaly",
+        views=(SERVICE_WINDOWS,),
+        labels=ANOMALIES,
+        label="anomalous",
+        row=InstanceState,
+        answer=AnomalyAnswer,
+        datasets=("asd_servers", "smd_servers"),
+        targets=(
+            Target("asd_servers/vus_pr", 1.3, baseline="strong"),
+            Target("smd_servers/vus_pr", 1.3, baseline="strong"),
+            Target("event_recall", 0.8),
+            Target("false_alarms_per_day", 1.0, "at_most"),
+        ),
+        headline="vus_pr",
+        protocol=(
+            "each machine by itself: learnt from its unlabelled training part, threshold from the last 30 % of that, "
+            "judged on its test part; no point adjustment; a false alarm is an hour with an alarm outside of any event"
+        ),
+        options=AnomalyOptions,
+        live=True,
+        limits=(
+            "Says that something is unusual, not that it is bad. An instance needs its own history; a day of it before "
+            "daily patterns are known. A metric that never moved in training raises an alarm when it does. The "
+            "business impact is a formula of the operators, not a measurement."
+        ),
+    )
+    options: AnomalyOptions
+
+    def build(self, seed: int = 0) -> Learner:
+        return MultiscaleMahalanobis(self.options.alarms_per_day)
+
+    def baselines(self, seed: int = 0) -> dict[str, Learner]:
+        rate = self.options.alarms_per_day
+        return {"naive": LargestSigma(rate), "strong": PcaReconstruction(rate)}
+
+    def folds(self, frame: pd.DataFrame, seed: int = 0) -> Iterator[Fold]:
+        """One fold a machine: its rows before the first labelled one, and the labelled ones."""
+        for (dataset, _), part in frame.groupby(["dataset", "instance"], sort=True):
+            fold = _split(str(dataset), part, part["anomalous"].notna())
+            if fold and len(fold.train):
+                yield fold
+
+    def given(self, train: pd.DataFrame, everything: pd.DataFrame) -> Iterator[Fold]:
+        """As `folds`, of the machines that `train` does not judge; their unlabelled past may be in either folder."""
+        key = ["dataset", "instance", "time"]
+        labelled = train[train["anomalous"].notna()]
+        seen = pd.MultiIndex.from_frame(everything[key]).isin(pd.MultiIndex.from_frame(labelled[key]))
+        judged = everything["anomalous"].notna() & ~seen
+        for (dataset, instance), part in everything.groupby(["dataset", "instance"], sort=True):
+            fold = _split(str(dataset), part, judged[part.index])
+            if fold and fold.train.empty:
+                raise DataError(f"{instance}: no unlabelled rows before the judged ones; add its *_train.pkl")
+            if fold:
+                yield fold
+
+    def measure(self, fold: Fold, scores: pd.DataFrame) -> dict[str, float]:
+        """Means over the fold's machines (usually one)."""
+        parts = [_measured(part, scores.loc[part.index]) for _, part in fold.test.groupby("instance", sort=True)]
+        return {str(name): float(value) for name, value in pd.DataFrame(parts).mean().items()}
+
+    def decode(self, scores: pd.DataFrame, rows: Sequence[Row]) -> list[Answer]:
+        names = ["score", "learnt", "metrics", "effects", "related"]
+        states = [row for row in rows if isinstance(row, InstanceState)]
+        looks = [_Look(row, *values) for row, values in zip(states, scores[names].to_numpy(object), strict=True)]
+        known = [look for look in looks if look.learnt >= self.options.fewest_rows]
+        alarms = [look for look in known if look.score > 1]
+        share = len(alarms) / max(len(known), 1)
+        return [
+            self._answer(look, alarms, share) if look.learnt >= self.options.fewest_rows else self._abstained(look)
+            for look in looks
+        ]
+
+    def _abstained(self, look: _Look) -> AnomalyAnswer:
+        row, fewest = look.row, self.options.fewest_rows
+        why = f"only {look.learnt:.0f} rows of it were learnt, {fewest} are needed" if look.learnt else "it is unknown"
+        return AnomalyAnswer(
+            instance=row.instance,
+            service=row.service,
+            evidence_at=row.time,
+            abstained=f"{row.instance}: {why}",
+            explanation=[],
+        )
+
+    def _answer(self, look: _Look, alarms: Sequence[_Look], share: float) -> AnomalyAnswer:
+        row, anomalous = look.row, look.score > 1
+        newest = dict(zip(row.metrics, row.values, strict=True))
+        weights = {
+            name: float(effect) / look.score
+            for name, effect in zip(look.metrics, look.effects, strict=True)
+            if effect > 0 and name in newest
+        }
+        blamed = list(weights.items())[: self.options.blamed] if anomalous else []
+        return AnomalyAnswer(
+            abstained=None,
+            explanation=[],
+            instance=row.instance,
+            service=row.service,
+            evidence_at=row.time,
+            anomalous=anomalous,
+            score=_bounded(look.score),
+            blamed=[Blamed(metric=name, value=newest[name], weight=weight) for name, weight in blamed],
+            correlated=self._correlated(look, alarms) if anomalous else [],
+            business_impact=self._impact(look, weights, share),
+        )
+
+    def _impact(self, look: _Look, weights: Mapping[str, float], share: float) -> float:
+        """See `IMPACT`."""
+        felt = sum(weight for name, weight in weights.items() if any(word in name for word in self.options.felt))
+        severity = 1 - 1 / max(look.score, 1.0)
+        reach = min(1.0, max(felt, share, self.options.least_reach))
+        return self.options.importance.get(look.row.service, 1.0) * reach * severity
+
+    def _correlated(self, look: _Look, alarms: Sequence[_Look]) -> list[Correlated]:
+        """Other instances with an alarm at the same time: those that moved with it before first, then by score."""
+        near = timedelta(seconds=self.options.together * look.row.step)
+        found = {
+            other.row.instance: Correlated(
+                instance=other.row.instance,
+                service=other.row.service,
+                score=_bounded(other.score),
+                usual=other.row.instance in look.related,
+            )
+            for other in sorted(alarms, key=lambda other: other.score)
+            if other.row.instance != look.row.instance and abs(other.row.time - look.row.time) <= near
+        }
+        return sorted(found.values(), key=lambda other: (not other.usual, -other.score))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A row with what the learner said of it."""
+
+    row: InstanceState
+    score: float
+    learnt: float
+    metrics: Sequence[str]
+    effects: Sequence[float]
+    related: Sequence[str]
+
+
+def _bounded(score: float) -> float:
+    """0 to 1; the threshold, 1, becomes 0.5."""
+    return score / (1 + score)
+
+
+def _split(dataset: str, part: pd.DataFrame, judged: pd.Series) -> Fold | None:
+    test = part[judged]
+    if test.empty:
+        return None
+    train = part[part["anomalous"].isna() & (part["time"] < test["time"].min())]
+    return Fold(dataset, train.reset_index(drop=True), test.reset_index(drop=True))
+
+
+def _measured(part: pd.DataFrame, scores: pd.DataFrame) -> dict[str, float]:
+    """The metrics of one machine."""
+    part = part.sort_values("time", kind="stable")
+    given = scores.loc[part.index]
+    truth, score = part["anomalous"].eq(True).to_numpy(), given["score"].fillna(0.0).to_numpy()
+    flagged = score > given["threshold"].fillna(np.inf).to_numpy()
+    step = float(part["step"].median())
+    hour = max(1, round(3600 / step))
+    return {
+        "vus_pr": metrics_anomaly.vus_pr(truth, score),
+        "pr_auc": metrics.pr_auc(truth, score),
+        "f1": metrics.f1(truth, flagged),
+        "event_recall": metrics_anomaly.event_recall(truth, flagged),
+        "false_alarms_per_day": metrics_anomaly.false_alarms(truth, flagged, hour) / (len(part) * step / 86400),
+        "event_recall_at_1_a_day": metrics_anomaly.event_recall_at(truth, score, hour),
+        "accuracy": float(np.mean(truth == flagged)),
+        "accuracy_all_normal": float(1 - truth.mean()),
+        **_attribution(part, given),
+    }
+
+
+def _attribution(part: pd.DataFrame, given: pd.DataFrame) -> dict[str, float]:
+    """HitRate at 100 % and 150 % of the metrics that operators blame, from the effects summed over each event."""
+    known = given["metrics"].notna().to_numpy()
+    rows = [(tuple(blamed), place) for place, blamed in enumerate(part["blamed"]) if known[place]]
+    hits: list[tuple[float, float]] = []
+    for blamed, group in groupby(rows, key=lambda row: row[0]):
+        if not blamed:
+            continue
+        total: dict[str, float] = {}
+        for _, place in group:
+            for name, effect in zip(given["metrics"].iloc[place], given["effects"].iloc[place], strict=True):
+                total[name] = total.get(name, 0.0) + effect
+        ranked = sorted(total, key=lambda name: -total[name])
+        hits.append((metrics_anomaly.hit_rate(ranked, blamed, 1.0), metrics_anomaly.hit_rate(ranked, blamed, 1.5)))
+    first, second = np.mean(hits, axis=0) if hits else (np.nan, np.nan)
+    return {"hit_rate_100": float(first), "hit_rate_150": float(second)}
