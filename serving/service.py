@@ -33,7 +33,13 @@ app = api.create(kinds, loader.slots, pool, metrics)  # other rooms may include 
 
 # Wrapped, the app is no Starlette to BentoML, which then leaves every path to it: also the unknown ones.
 @bentoml.asgi_app(Access(app, metrics))
-@bentoml.service(name="aiops", workers=1, metrics={"enabled": False}, logging={"access": {"enabled": False}})
+@bentoml.service(
+    name="aiops",
+    workers=1,
+    metrics={"enabled": False},  # ours know the models
+    logging={"access": {"enabled": False}},  # so does ours
+    tracing={"excluded_urls": [".*"]},  # spans that nobody collects cost more CPU than all of our own layers
+)
 class Aiops:
     """The life of the process; requests go straight to the mounted app."""
 

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from infra import plugins
 from infra.settings import ROOT, settings
 from serving import BASE
 from serving.client import BadRequest, Client, Unreachable
@@ -88,8 +89,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home with an empty registry; only the tiny model is plugged in beside the program's own."""
     home = tmp_path_factory.mktemp("home")
     config = home / "aiops.yaml"
-    others = "".join(f"    {name}: {{ enabled: false }}\n" for name in catalog.plugins.names(catalog.PACKAGE))
-    config.write_text(f"aiops:\n  home: {home}\n  models:\n{others or '    {}'}")
+    others = dict.fromkeys(plugins.names(catalog.PACKAGE), {"enabled": False})
+    config.write_text(json.dumps({"aiops": {"home": str(home), "models": others}}))  # JSON is YAML
     with pytest.MonkeyPatch.context() as patch, tiny.plugged_in():
         patch.setenv("AIOPS_CONFIG", str(config))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
