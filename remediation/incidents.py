@@ -69,7 +69,8 @@ class Incidents:
         """Record the diagnosis. MERGED when another live incident is about the same target: one cause, one repair."""
         with self.core.change("diagnosed") as change:
             change.keep(claim)
-            change.note("diagnosed", claim.incident, diagnosis.model_dump(mode="json"))
+            if not _said(change, claim.incident, diagnosis):
+                change.note("diagnosed", claim.incident, diagnosis.model_dump(mode="json"))
             same = and_(incidents.c.root == target.resource, incidents.c.closed_at.is_(None))
             others = select(incidents.c.id).where(same, incidents.c.id != claim.incident)
             other = change.conn.execute(others.where(incidents.c.merged_into.is_(None))).scalar()
@@ -82,8 +83,10 @@ class Incidents:
     def decided(self, claim: Claim, decision: Decision) -> None:
         with self.core.change("decided") as change:
             change.keep(claim)
+            row = row_of(change.conn, claim.incident)
             write(change.conn, claim.incident, decision=decision.model_dump_json())
-            change.note("decided", claim.incident, decision.model_dump(mode="json"))
+            if row.state != State.HELD or row.decision != decision.model_dump_json():
+                change.note("decided", claim.incident, decision.model_dump(mode="json"))
 
     def ask(self, claim: Claim, plan: Plan) -> Approval:
         """Put the plan to a human and wait; nothing blocks meanwhile."""
@@ -208,3 +211,12 @@ class Incidents:
         write(change.conn, incident, state=state, reason=reason)
         change.note(f"incident_{state}", incident, {"reason": reason})
         return state
+
+
+def _said(change: Change, incident: str, diagnosis: Diagnosis) -> bool:
+    """Whether a held incident, looked at again every second, has this diagnosis on record already."""
+    row = row_of(change.conn, incident)
+    if row.state != State.HELD or row.diagnosis is None:
+        return False
+    before = Diagnosis.model_validate_json(row.diagnosis)
+    return (before.cause, before.service, before.instance) == (diagnosis.cause, diagnosis.service, diagnosis.instance)

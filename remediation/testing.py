@@ -211,7 +211,8 @@ def fake_engine(
     ways: list[Channel] | None = None,
 ) -> Engine:
     """An engine with a real kernel over a fake world, whose backoff takes no time."""
-    settings = Settings(home=home, remediation=remediation or limits())
+    # built, not read: a fake must not depend on this machine's settings file
+    settings = Settings.model_construct(enabled=True, home=home, remediation=remediation or limits())
     kernel = open_kernel(settings, clock=world.clock, boundary=boundary)
     actions: dict[str, Action] = {"flip": Flip(world, boundary)}
     wait = world.clock.advance if world.clock else (lambda seconds: None)

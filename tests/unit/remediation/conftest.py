@@ -13,7 +13,7 @@ from remediation.testing import JumpingClock, World
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
     """A folder in memory where there is one: these tests kill processes, not the power, and commit very often."""
-    memory = Path("/dev/shm")  # noqa: S108 (the folder below it has a random name)
+    memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)
 

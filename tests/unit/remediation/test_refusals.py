@@ -276,3 +276,14 @@ def test_a_resolved_alert_ends_a_paused_incident(tmp_path: Path, world: World) -
     paused = engine.handle(world.detection("web-0"))
     ended = engine.handle(world.detection("web-0", status=Status.RESOLVED))
     assert ended.id == paused.id and ended.state is State.RESOLVED and ended.closed_at is not None
+
+
+def test_a_held_incident_does_not_fill_the_trail(tmp_path: Path, world: World, clock: JumpingClock) -> None:
+    engine = fake_engine(tmp_path, world, limits(actions={}))
+    failing(world)
+    engine.handle(world.detection("web-0"))
+    entries = engine.verify_audit().entries
+    for _ in range(5):
+        clock.advance(2)
+        assert engine.handle(world.detection("web-0")).state is State.HELD
+    assert engine.verify_audit().entries == entries
