@@ -27,17 +27,19 @@ class Prepared:
     synthetic: tuple[str, ...]
 
 
-def prepare(models: Wanted, progress: Progress | None = None, materialize: bool = True) -> Prepared:
+def prepare(
+    models: Wanted, progress: Progress | None = None, materialize: bool = True, registered: Wanted | None = None
+) -> Prepared:
     """Bring the features of `models` up to date; what did not change is skipped.
 
-    Raises DataError when a file, a source's rows or a feature table is not as it must be; what was there before stays.
+    `registered`: all models whose feature services shall exist; default: `models`. Raises DataError when a file, a source's rows or a feature table is not as it must be; what was there before stays.
     """
     tell = progress or (lambda _: None)
     wanted = views(models)
     names = sorted({name for _, sets in wanted.values() for name in sets if name != lake.LIVE})
     loaded = {name: load(name, tell) for name in names}
     made = {view.name: gate(view, transform(view, sets), tell) for view, sets in wanted.values()}
-    store.apply({model: group for model, (group, _, _) in models.items()})
+    register(registered or models)
     served = [view for view, _ in wanted.values() if view.online] if materialize else []
     online = store.materialize(served)
     return Prepared(loaded, made, online, tuple(name for name in names if lake.synthetic(name)))
@@ -51,6 +53,11 @@ def views(models: Wanted) -> dict[str, tuple[View, tuple[str, ...]]]:
             known = found.get(view.name, (view, ()))[1]
             found[view.name] = (view, tuple(sorted({*known, *sets})))
     return found
+
+
+def register(models: Wanted) -> None:
+    """Give Feast the views and one feature service a model; those of other models are dropped."""
+    store.apply({model: group for model, (group, _, _) in models.items()})
 
 
 def load(name: str, tell: Progress) -> int:

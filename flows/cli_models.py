@@ -27,13 +27,16 @@ def train(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all when left out.")] = None,
     profile: Annotated[Literal["default", "full"], typer.Option(help="One seed, or five.")] = "default",
 ) -> None:
-    """Train models on the data at hand, register them, and promote those that pass every gate."""
-    from training import trainer
+    """Bring the features up to date, train models, register them, and promote those that pass every gate."""
+    from features import pipeline
+    from training import catalog, trainer
 
+    chosen = catalog.enabled(tuple(names or ()))
     with progress("Training") as tell:
-        trained = trainer.train_all(
-            names or (), profile=profile, progress=lambda what, share: tell(f"{share:.0%}", what)
+        pipeline.prepare(
+            catalog.features(chosen), lambda text: tell("Data", text), registered=catalog.features(catalog.enabled())
         )
+        trained = trainer.train_all(chosen, profile=profile, progress=lambda what, share: tell(f"{share:.0%}", what))
     for one in trained:
         out().print(str(one))
 

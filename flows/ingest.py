@@ -5,31 +5,27 @@ from __future__ import annotations
 from prefect import flow, task
 
 from features import datasets as manifest
-from features import lake
+from features import lake, pipeline
 from flows.show import say, table
 from training import catalog
 
 
-@flow(flow_run_name="ingest {datasets}", description=__doc__)
+@flow(flow_run_name="ingest", description=__doc__)
 def ingest(datasets: list[str] | None = None) -> dict[str, int]:
     """Land `datasets` (those of all enabled models when empty); returns the lake's rows of each.
 
     What did not change is not read again.
     """
-    names = datasets or sorted({name for model in catalog.enabled() for name in catalog.load(model).spec.datasets})
+    wanted = pipeline.views(catalog.features(catalog.enabled()))
+    names = datasets or sorted({name for _, sets in wanted.values() for name in sets if name != lake.LIVE})
     counts = {name: land(name) for name in names}
-    rows = [_row(name, count) for name, count in counts.items()]
-    table("lake", rows, "What the lake holds")
+    table("lake", [_row(name, count) for name, count in counts.items()], "What the lake holds")
     return counts
 
 
 @task(name="land", task_run_name="land {name}", tags=["data"])
 def land(name: str) -> int:
-    folder = manifest.fetch(name, say)
-    changed = lake.load(name, folder)
-    count = sum(lake.rows(name).values())
-    say(f"{name}: {count:,} rows {'loaded' if changed else 'already in the lake'}")
-    return count
+    return pipeline.load(name, say)
 
 
 def _row(name: str, count: int) -> dict[str, object]:

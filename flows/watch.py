@@ -19,7 +19,7 @@ import httpx
 import pyarrow as pa
 from prometheus_client import Counter, start_http_server
 
-from features import store, stream
+from features import pipeline, stream
 from features.stream import Stream
 from flows.detect import MODEL, Sweep
 from flows.remediate import remediate
@@ -115,7 +115,7 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    store.apply({name: catalog.load(name).spec.views for name in catalog.enabled()})
+    pipeline.register(catalog.features(catalog.enabled()))
     start_http_server(config.stack.ports.watcher, config.stack.host)
     Watcher(stop).run()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from features import lake
+from features.pipeline import Wanted
 from infra import plugins
 from infra.errors import NotFound
 from infra.settings import ModelSettings, settings
@@ -38,3 +40,12 @@ def enabled(names: tuple[str, ...] = ()) -> tuple[str, ...]:
     for name in chosen:
         make(name)
     return tuple(chosen)
+
+
+def features(names: tuple[str, ...]) -> Wanted:
+    """What `features.pipeline` must bring up to date for the models `names`."""
+    specs = {name: load(name).spec for name in names}
+    return {
+        name: (spec.views, spec.labels, (*spec.datasets, lake.LIVE) if spec.live else spec.datasets)
+        for name, spec in specs.items()
+    }
