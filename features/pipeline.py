@@ -32,7 +32,8 @@ def prepare(
 ) -> Prepared:
     """Bring the features of `models` up to date; what did not change is skipped.
 
-    `registered`: all models whose feature services shall exist; default: `models`. Raises DataError when a file, a source's rows or a feature table is not as it must be; what was there before stays.
+    `registered`: all models whose feature services shall exist; default: `models`. Raises DataError when a file, a
+    source's rows or a feature table is not as it must be; what was there before stays.
     """
     tell = progress or (lambda _: None)
     wanted = views(models)
