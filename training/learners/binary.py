@@ -61,10 +61,10 @@ class BinaryLearner(Learner):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        probability = _sigmoid(self.state["slope"] * self.margin(self.inputs(frame)) + self.state["intercept"])
-        always = self.state["always"]
-        null = _floats(frame, always).isna().to_numpy()
-        lacking = [", ".join(np.array(always)[row]) if row.any() else "" for row in null]
+        x = self.inputs(frame)
+        probability = _sigmoid(self.state["slope"] * self.margin(x) + self.state["intercept"])
+        null = np.isnan(x.to_numpy()) & np.isin(self.state["inputs"], self.state["always"])
+        lacking = [", ".join(x.columns[row]) for row in null]
         scores = {"probability": probability, "threshold": self.state["threshold"], "lacking": lacking}
         return pd.DataFrame(scores, index=frame.index)
 
@@ -112,7 +112,8 @@ class BinaryLearner(Learner):
 
 
 def _floats(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({name: frame[name].astype("float64") for name in names}, index=frame.index)
+    values = frame[names].to_numpy(dtype="float64", na_value=np.nan)
+    return pd.DataFrame(values, index=frame.index, columns=names)
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -42,19 +42,19 @@ class Segmented(Learner):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        scores = pd.DataFrame({"probability": np.nan, "threshold": np.nan, "lacking": ""}, index=frame.index)
-        for value, rows in frame.groupby(self.by):
-            if str(value) in self.parts:
-                scores.loc[rows.index] = self.parts[str(value)].predict(rows)
-        return scores
+        scores = [part.predict(rows) for part, rows in self._split(frame)]
+        if not scores:
+            return pd.DataFrame({"probability": np.nan, "threshold": np.nan, "lacking": ""}, index=frame.index)
+        return pd.concat(scores).reindex(frame.index).fillna({"lacking": ""})
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
-        found = [
-            self.parts[str(value)].contributions(rows)
-            for value, rows in frame.groupby(self.by)
-            if str(value) in self.parts
-        ]
-        return pd.concat(found).reindex(frame.index) if found else pd.DataFrame(index=frame.index)
+        effects = [part.contributions(rows) for part, rows in self._split(frame)]
+        return pd.concat(effects).reindex(frame.index) if effects else pd.DataFrame(index=frame.index)
+
+    def _split(self, frame: pd.DataFrame) -> list[tuple[BinaryLearner, pd.DataFrame]]:
+        """The rows of each known segment with its learner."""
+        groups = ((self.parts.get(str(value)), rows) for value, rows in frame.groupby(self.by))
+        return [(part, rows) for part, rows in groups if part is not None]
 
     def save(self, folder: Path) -> None:
         content = {"by": self.by, "kind": self.kind, "options": self.options, "values": list(self.parts)}

@@ -37,7 +37,7 @@ class BoostedTrees(BinaryLearner):
     def train(self, x: pd.DataFrame, y: Floats, final: bool) -> None:
         import xgboost
 
-        data = xgboost.DMatrix(x, label=y, nthread=1)
+        data = xgboost.DMatrix(x.to_numpy(), label=y, feature_names=list(x), nthread=1)
         params = {"objective": "binary:logistic", "tree_method": "hist", "nthread": 1, **self.params}
         params["monotone_constraints"] = tuple(self.monotone.get(name, 0) for name in x.columns)
         seeds = range(self.seed, self.seed + (self.bags if final else 1))
@@ -46,13 +46,14 @@ class BoostedTrees(BinaryLearner):
     def margin(self, x: pd.DataFrame) -> Floats:
         import xgboost
 
-        data = xgboost.DMatrix(x, nthread=1)
+        data = xgboost.DMatrix(x.to_numpy(), feature_names=list(x), nthread=1)
         return np.mean([booster.predict(data, output_margin=True) for booster in self.boosters], axis=0, dtype=float)
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
         import xgboost
 
-        data = xgboost.DMatrix(self.inputs(frame), nthread=1)
+        x = self.inputs(frame)
+        data = xgboost.DMatrix(x.to_numpy(), feature_names=list(x), nthread=1)
         parts = [booster.predict(data, pred_contribs=True)[:, :-1] for booster in self.boosters]
         effects = self.state["slope"] * np.mean(parts, axis=0, dtype=float)
         return pd.DataFrame(effects, index=frame.index, columns=self.state["inputs"])
