@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from training.model import Answer, Row
 
 MAX_ROWS = 1_000  # rows of one request
+MAX_FAULTS = 5_000  # faults of one request that are told apart
 MAX_BODY = 8 * 2**20  # bytes of one request
 
 R = TypeVar("R", bound=Row)
@@ -28,6 +30,18 @@ class Rows(Message, Generic[R]):
 
     rows: Annotated[list[R], Field(min_length=1, max_length=MAX_ROWS, description="the rows to answer, in order")]
     explain: bool = Field(False, description="also say which inputs moved each answer")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _describable(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Describe no million faults, which would hold up everybody else for seconds."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if (count := error.error_count()) <= MAX_FAULTS:
+                raise
+            text = "{count} things are wrong; send one row alone to see which"
+            raise PydanticCustomError("too_many_faults", text, {"count": count}) from None
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:

@@ -18,7 +18,7 @@ from serving.messages import Fault, Problem
 
 Place = tuple[int | str, ...]  # from the body inwards, as pydantic gives it: ("rows", 3, "age")
 MEDIA = "application/problem+json"
-MAX_FAULTS = 50  # faults named in one answer
+SHOWN = 50  # faults named in one answer
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +67,7 @@ async def _malformed(_: Request, error: Exception) -> Response:
 
 
 def _faulty(status: int, found: Sequence[tuple[Place, str]]) -> Response:
-    faults = [_fault(place, text) for place, text in found[:MAX_FAULTS]]
+    faults = [_fault(place, text) for place, text in found[:SHOWN]]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return respond(status, f"{_where(faults[0])}: {faults[0].detail}{more}", faults)
 

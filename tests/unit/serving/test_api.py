@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from serving import BASE
 from serving.loader import Loader
-from serving.messages import MAX_ROWS
+from serving.messages import MAX_FAULTS, MAX_ROWS
+from serving.problems import SHOWN
 
 from .conftest import Shelf, Slope, fan_model
 
@@ -127,6 +128,17 @@ def test_what_is_not_json_is_refused(client: TestClient, body: str) -> None:
 @pytest.mark.parametrize("body", ["", {}, [], 1, {"rows": []}, {"rows": None}, {"rows": [1]}, {"rows": [[]]}])
 def test_other_bodies_are_refused(client: TestClient, body: Any) -> None:
     assert refused(client, body)["errors"]
+
+
+def test_many_faults_are_counted_and_the_first_are_named(client: TestClient, row: Json) -> None:
+    problem = refused(client, {"rows": [{**row, **{f"x{number}": 0 for number in range(200)}}]})
+    assert len(problem["errors"]) == SHOWN
+    assert "(and 199 more)" in problem["detail"]
+
+
+def test_a_flood_of_faults_is_not_described(client: TestClient) -> None:
+    (fault,) = refused(client, {"rows": [dict.fromkeys(map(str, range(MAX_FAULTS + 1)), 0)]})["errors"]
+    assert "things are wrong; send one row alone" in fault["detail"]
 
 
 def test_unknown_keys_of_the_body_are_refused(client: TestClient, row: Json) -> None:
