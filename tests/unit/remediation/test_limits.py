@@ -144,3 +144,14 @@ def test_a_dead_process_holds_no_lease(tmp_path: Path) -> None:
         assert leases.acquire(conn, "r", leases.new_holder(), clock.now(), 3600) == 2
         assert leases.acquire(conn, "s", f"elsewhere/boot/ns|1|1|{rest}", clock.now(), 3600) == 1
         assert leases.acquire(conn, "s", leases.new_holder(), clock.now(), 3600) is None
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_jump_frees_no_token(store: Store, jump: float) -> None:
+    clock, allowed = JumpingClock(), make_limits(max_actions_per_minute=1)
+    with undone(store) as conn:
+        limits.take_token(conn, "intent-1", clock.now())
+        clock.jump(jump)
+        assert limits.rate(conn, clock.now(), allowed) is not None
+        clock.advance(59)
+        assert limits.rate(conn, clock.now(), allowed) is not None
