@@ -107,6 +107,8 @@ def push(view: View, rows: pd.DataFrame) -> int:
 def online(service: str, entities: Sequence[str], now: datetime | None = None) -> list[dict[str, Any]]:
     """The newest row of each entity: its key, the columns of the service's views, and `time` (the oldest view's).
 
+    Feast keeps whole seconds of a row's time online, so a row counts as up to a second older than it is.
+
     Raises StaleFeature for a row older than its view's time to live at `now`, UnknownEntity for one that is not there.
     """
     found, moment = _service(service), now or datetime.now(UTC)

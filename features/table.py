@@ -38,8 +38,11 @@ def conform(view: View, frame: pd.DataFrame) -> pa.Table:
     columns = []
     for field in expected:
         try:
-            columns.append(pa.array(frame[field.name], type=field.type, from_pandas=True))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            values = frame[field.name]
+            if pa.types.is_list(field.type):
+                values = values.astype(object)  # without rows, or with nulls only, pandas takes it for a number
+            columns.append(pa.array(values, type=field.type, from_pandas=True))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise DataError(f"view {view.name}, column {field.name}: {error}; expected {field.type}") from None
     return pa.table(columns, schema=expected)
 
