@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
+from features.rates import per_second
 from features.view import Columns, Frames, View, column
 
 REVIEWED = "io.iacdharma.anomaly.reviewed"  # operators went through this period; data: begin, end
@@ -33,6 +34,7 @@ DAYS = 7
 MEMORIES = {"off_50": 50.0, "off_17": 50 / 3, "off_5": 5.0, "off_2": 5 / 3}  # rows; evenly spaced on a log scale
 DEVIATIONS = ("off_season", *MEMORIES)
 SMOOTHING = 0.5  # of the newest values: half of what one row adds is noise
+IDENTITY = ("_info", "_generation", "_start_time_seconds")  # say which process it is, not how it does
 HELD = 10  # rows for which a metric that is not reported keeps its last value
 
 Floats = np.ndarray
@@ -77,7 +79,7 @@ class InstanceHealth(Columns):
 
 def states(frames: Frames) -> pd.DataFrame:
     """Metric points → one row per (instance, time) with the columns of `InstanceState` and `dataset`."""
-    parts = [_states(key, part) for key, part in _instances(frames["metrics"])]
+    parts = [_states(key, part) for key, part in _instances(_telling(per_second(frames["metrics"])))]
     return pd.concat(parts, ignore_index=True) if parts else _empty(InstanceState)
 
 
@@ -91,6 +93,13 @@ def health(frames: Frames) -> pd.DataFrame:
         rows["anomalous"], rows["blamed"] = _found(times, findings.get((dataset, instance)))
         parts.append(rows)
     return pd.concat(parts, ignore_index=True) if parts else _empty(InstanceHealth)
+
+
+def _telling(points: pd.DataFrame) -> pd.DataFrame:
+    """Without the metrics of `IDENTITY`."""
+    names = points["metric_name"].astype("category")
+    idle = [name for name in names.cat.categories if str(name).endswith(IDENTITY)]
+    return points[~names.isin(idle).to_numpy()] if idle else points
 
 
 def _instances(points: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:

@@ -51,7 +51,7 @@ def _service(instance: str, seed: int, fault: str | None, seconds: int) -> pd.Da
         for name, values in metrics.items()
     ]
     points = pd.concat(parts).dropna(subset="value")
-    return points.assign(dataset="live", service_name=instance.split("-")[0], instance_id=instance)
+    return points.assign(dataset="live", service_name=instance.split("-")[0], instance_id=instance, unit="1")
 
 
 @lru_cache
@@ -104,6 +104,14 @@ def test_a_fault_is_seen_within_seconds_and_blamed_on_its_metric(
     assert first.blamed[0].metric in blamed
     assert first.score is not None and first.score > 0.5
     assert sum(answer.anomalous or False for answer in after[within : within + 10]) >= 8  # it lasts
+
+
+def test_a_tick_of_a_metric_that_never_moved_is_no_alarm(model: AnomalyDetector) -> None:
+    points = _service("api-1", 0, None, END)
+    late = points["time"] >= START + timedelta(seconds=FAULT)
+    points["value"] += ((points["metric_name"] == "threads") & late).astype(float)
+    rows = states({"metrics": points}).assign(anomalous=None)
+    assert not any(answer.anomalous for answer in _answers(model, rows))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

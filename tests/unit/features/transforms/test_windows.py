@@ -17,7 +17,7 @@ def _points(values: dict[str, np.ndarray], step: str, instance: str = "api-1") -
         for name, v in values.items()
     ]
     points = pd.concat(parts, ignore_index=True).dropna(subset="value")
-    return points.assign(dataset="live", service_name="api", instance_id=instance)
+    return points.assign(dataset="live", service_name="api", instance_id=instance, unit="1")
 
 
 def _daily(days: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -115,3 +115,11 @@ def test_nobody_looked_means_no_label() -> None:
     events = pd.DataFrame({"dataset": [], "subject": [], "type": [], "data": []})
     labels = ANOMALIES.transform({"metrics": _points({"a": np.arange(5.0)}, "1s"), "events": events})
     assert labels["anomalous"].isna().all() and len(labels) == 5
+
+
+def test_live_counters_are_rates_and_a_restart_alone_is_no_metric() -> None:
+    second = np.arange(20.0)
+    names = {"http_requests_total": 3 * second, "process_start_time_seconds": second, "workload_generation": second}
+    rows = states({"metrics": _points(names | {"up": second * 0 + 1}, "1s")})
+    assert rows["metrics"].iloc[-1].tolist() == ["http_requests_per_second", "up"]
+    assert rows["values"].iloc[-1].tolist() == [3.0, 1.0]
