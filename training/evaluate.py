@@ -103,7 +103,7 @@ def evaluate(
                 if len(group) == 1:
                     drawn.append(_bootstrap(model, fold, scores, draws, seed))
                 if position == 0:
-                    scored.append(Scored(dataset, fold.test[_told(model.spec, fold.test)], scores))
+                    scored.append(_kept(model.spec, fold, scores))
                 number += 1
     tell("evaluated", 1.0)
     runs = pd.DataFrame(figures).astype({"value": float})
@@ -129,10 +129,11 @@ def _judge(model: Model, fold: Fold, seed: int, probe: bool) -> dict[str, tuple[
     return judged
 
 
-def _told(spec: Spec, frame: pd.DataFrame) -> list[str]:
-    """The columns that say what was judged: data set, entity, time and all of the label's view."""
+def _kept(spec: Spec, fold: Fold, scores: dict[str, pd.DataFrame]) -> Scored:
+    """What was judged (data set, entity, time, all of the label's view) and the numbers among the scores."""
     wanted = {"dataset", "time", spec.labels.entity, *spec.labels.columns.model_fields}
-    return [name for name in frame if name in wanted]
+    numbers = {contender: found.select_dtypes("number") for contender, found in scores.items()}
+    return Scored(fold.dataset, fold.test[[name for name in fold.test if name in wanted]], numbers)
 
 
 def _grouped(folds: Iterable[Fold]) -> dict[str, list[Fold]]:

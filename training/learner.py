@@ -22,7 +22,7 @@ class Learner(ABC):
 
     @abstractmethod
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Score `frame`: one row per input row (same index); the learner names the columns (`probability`, `score`...)."""
+        """Score `frame`: one row per input row (same index), columns as the learner names them (`probability`...)."""
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
         """What moved each score: one row per input row, one column per input, signed, in the unit of the score."""

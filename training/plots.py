@@ -92,8 +92,8 @@ def _anomaly(spec: Spec, dataset: str, parts: list[Scored]) -> Figure:
 
 def _timeline(axes: Axes, spec: Spec, parts: list[Scored]) -> None:
     entity = spec.labels.entity
-    part = max(parts, key=lambda p: p.truth[spec.label].sum())
-    name = part.truth.groupby(entity)[spec.label].sum().idxmax()
+    part = max(parts, key=lambda p: p.truth[spec.label].eq(1).sum())
+    name = part.truth[spec.label].eq(1).groupby(part.truth[entity]).sum().idxmax()
     shown = part.truth[part.truth[entity] == name].sort_values("time")
     scores = part.scores[MODEL].loc[shown.index]
     step = max(1, len(shown) // POINTS)

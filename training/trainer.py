@@ -7,17 +7,22 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import pandas as pd
 
 from features import datasets
 from training import card, catalog, checks, gates, plots, provenance, registry
 from training.evaluate import MEAN, MODEL, Evaluation, Progress, evaluate, inputs
-from training.model import Model
+from training.model import Fold, Model
 from training.registry import Record, Version
 
-PROFILES = {"default": 1, "full": 5}  # how many seeds are evaluated; the folds are always the protocol's
+PROFILES = {"default": 1, "full": 5}  # how many seeds are evaluated
+LEARNT = (
+    500_000  # training rows of all folds, from which the default profile judges on the newest fold of each set only
+)
 EXAMPLES = 5
+LIVE = "live"  # rows of the watched services: without labels, never judged, other ones every time
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def train(
     tell(f"{name}: checking {len(data)} rows", 0.05)
     checks.frame(model.spec, data)
     seeds = range(seed, seed + PROFILES[profile])
-    found = evaluate(model, lambda s: model.folds(data, s), seeds, lambda what, share: tell(what, 0.1 + 0.6 * share))
+    folds = partial(_folds, model, data, whole=profile != "default")
+    found = evaluate(model, folds, seeds, lambda what, share: tell(f"{name}: {what}", 0.1 + 0.6 * share))
     tell(f"{name}: fitting on all {len(data)} rows", 0.7)
     model.fit(inputs(model.spec, data, label=True), seed)
     tell(f"{name}: registering", 0.9)
@@ -80,17 +86,28 @@ def due(name: str, now: datetime | None = None) -> bool:
     return last is None or (now or datetime.now(UTC)) - last >= catalog.entry(name).retrain_interval
 
 
+def _folds(model: Model, data: pd.DataFrame, seed: int, whole: bool) -> list[Fold]:
+    """The folds of the protocol; where they are long to learn and `whole` is false, the last one of each data set."""
+    folds = list(model.folds(data, seed))
+    if whole or sum(len(fold.train) for fold in folds) <= LEARNT:
+        return folds
+    return list({fold.dataset: fold for fold in folds}.values())
+
+
 def _stored(model: Model) -> pd.DataFrame:
     from features import store
 
-    names = (*model.spec.datasets, "live") if model.spec.live else model.spec.datasets
+    names = (*model.spec.datasets, LIVE) if model.spec.live else model.spec.datasets
     return store.training_frame(model.name(), model.spec.labels, names)
 
 
 def _register(
     model: Model, data: pd.DataFrame, found: Evaluation, seed: int, profile: str, seconds: float
 ) -> tuple[Version, gates.Decision]:
-    facts = _facts(model, data, seed)
+    facts = {
+        **_facts(model, data, seed),
+        "evaluation": f"profile {profile}: {len(found.scored)} folds × {found.seeds} seeds",
+    }
     champion = registry.current(model.name(), "champion")
     decision = gates.decide(model.spec, found, facts["data"], champion.tags if champion else None)
     record = Record(
@@ -112,7 +129,7 @@ def _facts(model: Model, data: pd.DataFrame, seed: int) -> dict[str, str]:
     return {
         "trained": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "git_sha": provenance.git_sha(),
-        "data": provenance.digest(data),
+        "data": provenance.digest(data[data["dataset"] != LIVE]),
         "datasets": ", ".join(names),
         "synthetic": "yes" if any(name in known and known[name].synthetic for name in names) else "no",
         "feature_service": model.name(),

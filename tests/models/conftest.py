@@ -18,7 +18,7 @@ from training import catalog, signature
 from training.evaluate import inputs
 from training.model import Model
 
-ENTITIES, ROWS = 120, 600  # of the reference set: enough to fit, few enough to be quick
+ROWS, STRETCH = 8_000, 500  # of the reference set, and of one entity: enough to fit, few enough to be quick
 
 
 @pytest.fixture(params=(*plugins.names(catalog.PACKAGE), tiny.NAME))
@@ -82,18 +82,24 @@ def _read(model: Model) -> Reference:
 
 
 def _some(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
-    """Entities with and without a positive label; of each a stretch of rows around its first positive one."""
+    """Entities with and without a positive label in turn, about `ROWS` rows together."""
     entity, label = model.spec.labels.entity, model.spec.label
-    ranked = frame.groupby(entity)[label].max().sort_values(ascending=False, kind="stable").index
-    chosen = frame[frame[entity].isin([*ranked[: ENTITIES // 3], *ranked[-(ENTITIES - ENTITIES // 3) :]])]
+    frame = frame[frame[label].notna().groupby(frame[entity]).transform("any")]
+    positive = frame[label].eq(True).groupby(frame[entity]).any()
+    turn = positive.groupby(positive).cumcount().sort_values(kind="stable").index
+    count = 4 + ROWS * len(turn) // max(ROWS, len(frame))
+    chosen = frame[frame[entity].isin(turn[:count])]
     return pd.concat([_stretch(part, label) for _, part in chosen.groupby(entity)], ignore_index=True)
 
 
 def _stretch(part: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The last unlabelled rows before the first labelled one, and those around the first positive one."""
     part = part.sort_values("time", kind="stable")
-    first = int((part[label] == 1).to_numpy().argmax())
-    begin = max(0, min(first - ROWS // 2, len(part) - ROWS))
-    return part.iloc[begin : begin + ROWS]
+    known = part[label].notna()
+    history, judged = part[~known & ~known.cummax()], part[known.cummax()]
+    first = int(judged[label].eq(True).to_numpy().argmax())
+    begin = max(0, min(first - STRETCH // 2, len(judged) - STRETCH))
+    return pd.concat([history.tail(STRETCH), judged.iloc[begin : begin + STRETCH]])
 
 
 def _cut(view: View, frames: Frames) -> Frames:
