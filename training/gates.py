@@ -3,9 +3,10 @@
 1. Every target of the model's spec holds, absolute or against a baseline of the same run.
 2. The headline metric is better than the naive rule's, in the same run.
 3. It is not worse than the present champion: the headline reaches the champion's *floor*, the lower end of its 95 %
-   interval as recorded, or the floor that the champion itself had to reach when both learnt from the same data,
-   whichever is higher. So noise does not block a retraining, and many small losses cannot add up. The recorded figures
-   are compared, not the champion scored anew: it has been fitted on all of the data, so any fold would flatter it.
+   interval as recorded (at most `TOLERANCE` below the figure: two machines have an interval that allows anything), or
+   the floor that the champion itself had to reach when both learnt from the same data, whichever is higher. So noise
+   does not block a retraining, and many small losses cannot add up. The recorded figures are compared, not the
+   champion scored anew: it has been fitted on all of the data, so any fold would flatter it.
 
 A first version gets no other treatment: missed targets make it a challenger, and serving, which falls back to
 `@challenger` while there is no champion, says so in every answer.
@@ -13,6 +14,7 @@ A first version gets no other treatment: missed targets make it a challenger, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +23,8 @@ import pandas as pd
 
 from training.evaluate import MODEL, Evaluation
 from training.model import Spec, Target
+
+TOLERANCE = 0.05  # share of the champion's figure
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,10 @@ def _floor(spec: Spec, figure: pd.Series, data: str, champion: Mapping[str, str]
     """What the next version must reach: the worse end of this interval, or the inherited floor if stricter."""
     sign = -1 if lower_is_better(spec, spec.headline) else 1
     worse = figure["high"] if sign < 0 else figure["low"]
-    own = float(figure["mean"] if worse != worse else worse)  # no interval: the figure itself
+    mean, half = float(figure["mean"]), abs(float(figure["mean"] - worse))
+    own = mean - sign * (
+        0.0 if math.isnan(half) else min(half, TOLERANCE * abs(mean))
+    )  # no interval: the figure itself
     if champion and champion.get("data") == data and "floor" in champion:
         return sign * max(sign * own, sign * float(champion["floor"]))
     return own

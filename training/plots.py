@@ -50,6 +50,8 @@ def comparison(spec: Spec, evaluation: Evaluation) -> Figure:
         colour = _colour(contender, position)
         axes[0].errorbar(x, part["mean"], np.nan_to_num(errors), fmt="o", capsize=4, color=colour, label=contender)
     axes[0].set_xticks(range(len(names)), names)
+    if rows["mean"].between(0, 1).all():
+        axes[0].set_ylim(0, 1)  # a share; the interval of few folds may run out of it
     axes[0].set_title(f"{metric}: mean and 95 % interval")
     axes[0].set_ylabel(metric)
     if contenders:

@@ -97,11 +97,17 @@ def test_other_data_starts_a_new_floor(spec: Spec) -> None:
     assert decision.tags["floor"] == "0.88"
 
 
+def test_an_interval_that_allows_anything_does_not_open_the_gate(spec: Spec) -> None:
+    champion = gates.decide(spec, _evaluation(model=0.9, half=3.0), "d1").tags
+    assert champion["floor"] == "0.855"
+    assert gates.decide(spec, _evaluation(model=0.9, half=float("nan")), "d1").tags["floor"] == "0.9"
+
+
 def test_where_less_is_better(spec: Spec) -> None:
     spec = replace(spec, headline="brier", targets=(Target("brier", 0.2, "at_most"),))
     good = gates.decide(spec, _evaluation(model=0.1, naive=0.3, metric="brier"), "d1")
-    assert (good.alias, good.tags["floor"]) == ("champion", "0.12")
-    assert gates.decide(spec, _evaluation(model=0.119, naive=0.3, metric="brier"), "d1", good.tags).alias == "champion"
-    worse = gates.decide(spec, _evaluation(model=0.13, naive=0.3, metric="brier"), "d1", good.tags)
+    assert (good.alias, good.tags["floor"]) == ("champion", "0.105")  # 5 %, as the interval allows 20 %
+    assert gates.decide(spec, _evaluation(model=0.104, naive=0.3, metric="brier"), "d1", good.tags).alias == "champion"
+    worse = gates.decide(spec, _evaluation(model=0.106, naive=0.3, metric="brier"), "d1", good.tags)
     assert worse.alias == "challenger"
     assert gates.decide(spec, _evaluation(model=0.1, naive=0.05, metric="brier"), "d1").alias == "challenger"
