@@ -43,10 +43,6 @@ class Rows(Message, Generic[R]):
             text = "{count} things are wrong; send one row alone to see which"
             raise PydanticCustomError("too_many_faults", text, {"count": count}) from None
 
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        return f"{cls.__name__}Of{params[0].__name__}"
-
 
 class Predictions(Message, Generic[A]):
     """One answer per row, in the order of the rows, and which version gave them."""
@@ -56,10 +52,6 @@ class Predictions(Message, Generic[A]):
     alias: Alias = Field(description="`challenger`: no version has passed every gate yet")
     synthetic: bool = Field(description="trained on generated data, not on records of real systems")
     answers: list[A]
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        return f"{cls.__name__}Of{params[0].__name__}"
 
 
 class Fault(Message):
