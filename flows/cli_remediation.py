@@ -103,8 +103,8 @@ def verify(
     if file is not None and not file.is_file():
         raise UserError(f"{file} is not a file; `aiops audit export FILE` writes one")
     from infra.settings import settings
-    from remediation import audit as trail
     from remediation.engine import engine
+    from remediation.kernel import audit as trail
 
     if file is None:
         found = engine().verify_audit()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from infra.settings import Remediation
 from remediation.action import Action
-from remediation.limits import needs_approval
+from remediation.kernel.limits import needs_approval
 from remediation.records import Decision, Diagnosis, Rejected, Target
 
 ATTEMPTS = 2  # times the same action may fail in one incident before the next one of the rule is preferred

@@ -15,16 +15,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from infra.settings import Settings, settings
-from remediation import audit, guard, learn, notify, rows
+from remediation import guard, learn, notify
 from remediation.action import Action, catalogue, check_settings
-from remediation.audit import Verification
 from remediation.decide import decide
 from remediation.detect import Watcher
 from remediation.diagnose import Analyzer, diagnose
 from remediation.execute import Executor
 from remediation.inventory import Inventory
-from remediation.kernel import Kernel, open_kernel
-from remediation.leases import Fenced
+from remediation.kernel import Kernel, audit, open_kernel, rows
+from remediation.kernel.audit import Verification
+from remediation.kernel.leases import Fenced
 from remediation.records import Claim, Detection, Diagnosis, Incident, Permit, Refusal, State, Verdict
 from remediation.workload.inventory import LocalInventory
 

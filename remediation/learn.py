@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from math import sqrt
 from pathlib import Path
 
+from remediation.kernel.rows import EVENT
 from remediation.records import Outcome, Probability, Record, Verdict
-from remediation.rows import EVENT
 
 Z95 = 1.959964
 

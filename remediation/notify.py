@@ -13,8 +13,8 @@ from sqlalchemy import select, update
 from infra import plugins
 from infra.settings import Settings
 from remediation.kernel import Kernel
+from remediation.kernel.store import outbox
 from remediation.records import Record
-from remediation.store import outbox
 
 CHANNELS = "remediation.channels"
 _CLAIM = 60.0  # seconds that a sender has before another may try

@@ -34,7 +34,7 @@ class Contribution(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     input: str = Field(description="the input's name")
-    value: float | str | None = Field(None, description="its value in this row, with the unit of the row's schema")
+    value: float | str | None = Field(default=None, description="its value in this row, with the unit of the row's schema")
     effect: float = Field(description="signed effect on the score")
 
 
@@ -42,8 +42,8 @@ class Answer(BaseModel):
     """Base of every answer; a model adds its own fields, each of them optional when the model abstains."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    abstained: str | None = Field(None, description="why the model gives no answer for this row, or null")
-    explanation: list[Contribution] = Field([], description="strongest first; filled on request")
+    abstained: str | None = Field(default=None, description="why the model gives no answer for this row, or null")
+    explanation: list[Contribution] = Field(default=[], description="strongest first; filled on request")
 
 
 class Options(BaseModel):

@@ -10,7 +10,7 @@ import pytest
 from infra.settings import BlastRadius
 from remediation import guard
 from remediation.engine import Engine
-from remediation.leases import Fenced
+from remediation.kernel.leases import Fenced
 from remediation.records import Claim, Diagnosis, Incident, Permit, Refusal, State, Status, Verdict
 from remediation.testing import Flip, Inbox, JumpingClock, World, fake_engine, limits
 

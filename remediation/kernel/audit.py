@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import Connection, select
 
 from infra.errors import UserError
-from remediation.clock import Instant
+from remediation.kernel.clock import Instant
+from remediation.kernel.store import Store
+from remediation.kernel.store import audit as table
 from remediation.records import Record, canonical
-from remediation.store import Store
-from remediation.store import audit as table
 
 GENESIS = "0" * 64
 _FIELDS = ("seq", "time", "actor", "kind", "subject", "body", "prev")

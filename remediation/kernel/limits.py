@@ -9,10 +9,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, func, or_, select
 
 from infra.settings import Remediation
-from remediation.clock import Instant
-from remediation.leases import held, lease
+from remediation.kernel.clock import Instant
+from remediation.kernel.leases import held, lease
+from remediation.kernel.store import intents, outcomes, switches, tokens
 from remediation.records import Plan, Refusal, Target
-from remediation.store import intents, outcomes, switches, tokens
 
 WINDOW = 60.0  # seconds; the rate limit's sliding window
 _FORGET = 86_400.0

@@ -8,8 +8,10 @@ from collections.abc import Collection
 from sqlalchemy import Row, and_, func, select, update
 
 from infra.errors import UserError
-from remediation import approvals, leases, limits
-from remediation.core import Change, Core
+from remediation.kernel import approvals, leases, limits
+from remediation.kernel.core import Change, Core
+from remediation.kernel.rows import failures, live_row, load, row_of, write
+from remediation.kernel.store import audit, incidents, intents
 from remediation.records import (
     Approval,
     Claim,
@@ -24,8 +26,6 @@ from remediation.records import (
     Target,
     new_id,
 )
-from remediation.rows import failures, live_row, load, row_of, write
-from remediation.store import audit, incidents, intents
 
 
 class Incidents:

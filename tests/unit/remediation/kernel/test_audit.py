@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from infra.errors import UserError
-from remediation import audit
-from remediation.audit import Trail, load_public_key, verify_file
 from remediation.engine import Engine
+from remediation.kernel import audit
+from remediation.kernel.audit import Trail, load_public_key, verify_file
 from remediation.records import canonical
 from remediation.testing import World, fake_engine
 

@@ -13,14 +13,14 @@ from typing import Any
 from sqlalchemy import select
 
 from infra.settings import Settings
-from remediation import approvals, audit, breaker, rows
-from remediation.admission import Admission
-from remediation.audit import Trail, Verification
-from remediation.clock import Clock, SystemClock
-from remediation.core import Core
-from remediation.incidents import Incidents
+from remediation.kernel import approvals, audit, breaker, rows
+from remediation.kernel.admission import Admission
+from remediation.kernel.audit import Trail, Verification
+from remediation.kernel.clock import Clock, SystemClock
+from remediation.kernel.core import Core
+from remediation.kernel.incidents import Incidents
+from remediation.kernel.store import Store, switches
 from remediation.records import Approval, State
-from remediation.store import Store, switches
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from remediation import breaker, leases, limits
+from remediation.kernel import breaker, leases, limits
+from remediation.kernel.store import Store, outcomes
 from remediation.records import Verdict
-from remediation.store import Store, outcomes
 from remediation.testing import JumpingClock
 from remediation.testing import limits as make_limits
 

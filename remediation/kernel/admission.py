@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Row, select, update
 
-from remediation import approvals, breaker, leases, limits
-from remediation.core import Change, Core
-from remediation.incidents import Incidents
+from remediation.kernel import approvals, breaker, leases, limits
+from remediation.kernel.core import Change, Core
+from remediation.kernel.incidents import Incidents
+from remediation.kernel.rows import load, row_of, write
+from remediation.kernel.store import intents, outcomes, tokens
 from remediation.records import Claim, Diagnosis, Outcome, Permit, Plan, Refusal, State, Verdict, new_id
-from remediation.rows import load, row_of, write
-from remediation.store import intents, outcomes, tokens
 
 
 class Admission:

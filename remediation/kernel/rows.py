@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from infra.errors import NotFound
-from remediation import approvals
+from remediation.kernel import approvals
+from remediation.kernel.store import Store, audit, incidents, outcomes
 from remediation.records import Decision, Detection, Diagnosis, Incident, Outcome, State, Step
-from remediation.store import Store, audit, incidents, outcomes
 
 EVENT = "io.iacdharma.remediation"  # prefix of the CloudEvents types
 

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Row, select, update
 
 from infra.errors import NotFound, UserError
 from infra.settings import Remediation
-from remediation.clock import Instant
+from remediation.kernel.clock import Instant
+from remediation.kernel.store import approvals
 from remediation.records import Approval, Plan, Refusal, new_id
-from remediation.store import approvals
 
 
 def request(conn: Connection, incident: str, plan: Plan, now: Instant, limits: Remediation) -> Approval:
