@@ -23,6 +23,7 @@ from serving.client import Client
 
 logger = logging.getLogger("aiops.flows")
 MODEL = "anomaly_detector"
+QUIET = 60.0  # seconds before an anomaly that lasts is told again: health did not confirm it the first time
 
 
 class Sweep:
@@ -34,17 +35,24 @@ class Sweep:
         self._debounce = Debounce(limits.failures, limits.of)
         self._client = Client(timeout=2.0, patience=0.0)
         self._trouble = ""
+        self._told: dict[str, float] = {}
 
     def look(self) -> list[Detection]:
         """The detections of this moment. The health checks go on when the model cannot be asked."""
         try:
-            anomalies, trouble = from_anomalies(self._answers(), self._debounce), ""
+            anomalies, trouble = self._news(from_anomalies(self._answers(), self._debounce)), ""
         except AiopsError as error:  # stale features, the API away: said once, and no action hangs on it
             anomalies, trouble = [], str(error)
         if trouble != self._trouble:
             logger.warning("the AnomalyDetector is not asked: %s", trouble or "it is asked again")
             self._trouble = trouble
         return [*self._health.poll(), *anomalies]
+
+    def _news(self, anomalies: list[Detection]) -> list[Detection]:
+        now = time.monotonic()
+        news = [one for one in anomalies if now - self._told.get(one.fingerprint, -QUIET) >= QUIET]
+        self._told |= {one.fingerprint: now for one in news}
+        return news
 
     def _answers(self) -> list[dict[str, Any]]:
         rows = store.online(MODEL, sorted(engine().inventory.targets()))

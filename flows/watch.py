@@ -12,8 +12,8 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -24,7 +24,7 @@ from features.stream import Stream
 from flows.detect import MODEL, Sweep
 from flows.remediate import remediate
 from infra.settings import settings
-from remediation.engine import engine
+from remediation.engine import Engine, engine
 from remediation.records import Detection, Status
 from training import catalog
 
@@ -36,51 +36,52 @@ ROWS = Counter("aiops_ingested_rows", "Canonical rows taken from scrapes")
 DETECTIONS = Counter("aiops_detections", "Detections, duplicates included", ["model", "status"])
 
 
-class Watcher:
-    """The loop's state: what runs now, and when the slow steps are due."""
+class Dispatcher:
+    """Gives each new incident a run of its own; at most `RUNS` at once, one a fingerprint."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._stream = Stream(catalog.load(MODEL).spec.views)
-        self._sweep = Sweep()
+    def __init__(self, engine: Engine, run: Callable[[Detection], object]) -> None:
+        self._engine, self._run = engine, run
         self._pool = ThreadPoolExecutor(RUNS, thread_name_prefix="remediate")
-        self._running: dict[str, Future[Any]] = {}
-        self._due = {"recover": 0.0, "flush": time.monotonic() + FLUSH_EVERY}
+        self._running: dict[str, Future[object]] = {}
 
-    def run(self) -> None:
-        """Until `stop`: one beat every `ingestion.metrics_interval`."""
-        engine().recover()
-        interval = settings().ingestion.metrics_interval
-        stream.watch(targets(), interval, self.beat, self._stop)
-        self._stream.flush()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def beat(self, name: str, rows: pa.Table) -> None:
-        """What one scrape brings: features, detections, reactions."""
-        ROWS.inc(len(rows))
-        self._stream.take(name, rows)
+    @property
+    def idle(self) -> bool:
+        """No run is under way."""
         self._running = {key: future for key, future in self._running.items() if not future.done()}
-        for detection in self._sweep.look():
-            DETECTIONS.labels(detection.model, detection.status).inc()
-            self._react(detection)
-        if self._is_due("recover", RECOVER_EVERY) and not self._running:
-            engine().recover()
-        if self._is_due("flush", FLUSH_EVERY):
-            self._stream.flush()
+        return not self._running
 
-    def _react(self, detection: Detection) -> None:
+    def take(self, detection: Detection) -> None:
         """A run for a new incident; the kernel alone for what joins or ends one: a storm makes no storm of runs."""
         key = detection.fingerprint
-        if detection.status is Status.RESOLVED or key in self._running or engine().is_live(key):
-            engine().handle(detection)
-        elif len(self._running) < RUNS:
-            self._running[key] = self._pool.submit(react, detection)
+        if detection.status is Status.RESOLVED or self._engine.is_live(key):
+            self._engine.handle(detection)
+        elif self.idle or (key not in self._running and len(self._running) < RUNS):
+            self._running[key] = self._pool.submit(self._run, detection)
 
-    def _is_due(self, name: str, every: float) -> bool:
-        if time.monotonic() < self._due[name]:
-            return False
-        self._due[name] = time.monotonic() + every
-        return True
+    def close(self) -> None:
+        """Take no more; what runs is recovered by the next watcher if it does not end in time."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Watcher:
+    """One beat: features from what was scraped, a look, reactions; and the slow steps when they are due."""
+
+    def __init__(self, live: Stream, sweep: Sweep, dispatcher: Dispatcher, recover: Callable[[], object]) -> None:
+        self._stream, self._sweep, self._dispatcher = live, sweep, dispatcher
+        self._slow = {self._stream.flush: FLUSH_EVERY, recover: RECOVER_EVERY}
+        self._due = {step: time.monotonic() + every for step, every in self._slow.items()}
+
+    def beat(self, name: str, rows: pa.Table) -> None:
+        """Take the rows of one scrape; a detection leads to a reaction before the next beat."""
+        ROWS.inc(len(rows))
+        self._stream.take(name, rows)
+        for detection in self._sweep.look():
+            DETECTIONS.labels(detection.model, detection.status).inc()
+            self._dispatcher.take(detection)
+        for step, every in self._slow.items():
+            if time.monotonic() >= self._due[step] and (self._dispatcher.idle or step == self._stream.flush):
+                step()
+                self._due[step] = time.monotonic() + every
 
 
 def react(detection: Detection) -> None:
@@ -117,7 +118,12 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     pipeline.register(catalog.features(catalog.enabled()))
     start_http_server(config.stack.ports.watcher, config.stack.host)
-    Watcher(stop).run()
+    engine().recover()
+    live, dispatcher = Stream(catalog.load(MODEL).spec.views), Dispatcher(engine(), react)
+    watcher = Watcher(live, Sweep(), dispatcher, engine().recover)
+    stream.watch(targets(), config.ingestion.metrics_interval, watcher.beat, stop)
+    dispatcher.close()
+    live.flush()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""The dispatcher: a new incident gets one run, a storm of detections gets no more."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("prefect")
+
+from flows.watch import RUNS, Dispatcher
+from remediation.engine import Engine
+from remediation.records import Detection, State, Status
+from remediation.testing import World, fake_engine
+
+
+def detection(instance: str, status: Status = Status.FIRING) -> Detection:
+    now = datetime.now(UTC)
+    service = instance.partition("-")[0]
+    return Detection(
+        source="/test", service=service, instance=instance, observed_at=now, evidence_at=now, status=status
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "world", {f"web{number}": 1 for number in range(RUNS + 2)})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, world: World) -> Engine:
+    return fake_engine(tmp_path, world)
+
+
+def test_a_storm_is_one_run_and_one_repair(engine: Engine, world: World) -> None:
+    runs: list[str] = []
+
+    def run(one: Detection) -> None:
+        runs.append(one.id)
+        engine.handle(one)
+
+    world.write("web0-0", healthy=False)
+    dispatcher = Dispatcher(engine, run)
+    for _ in range(50):
+        dispatcher.take(detection("web0-0"))
+    dispatcher._pool.shutdown(wait=True)
+    assert len(runs) == 1
+    assert len(world.effects()) == 1
+
+
+def test_no_more_runs_than_places(engine: Engine) -> None:
+    gate, begun = threading.Event(), []
+
+    def run(one: Detection) -> None:
+        begun.append(one.instance)
+        gate.wait(10)
+
+    dispatcher = Dispatcher(engine, run)
+    for number in range(RUNS + 2):
+        dispatcher.take(detection(f"web{number}-0"))
+    gate.set()
+    dispatcher._pool.shutdown(wait=True)
+    assert sorted(begun) == [f"web{number}-0" for number in range(RUNS)]
+
+
+def test_the_end_of_a_symptom_starts_no_run(engine: Engine, world: World) -> None:
+    world.write("web0-0", healthy=False)
+    incident = engine.handle(detection("web0-0"))
+    runs: list[Detection] = []
+    dispatcher = Dispatcher(engine, runs.append)
+    dispatcher.take(detection("web0-0", Status.RESOLVED))
+    dispatcher._pool.shutdown(wait=True)
+    assert (incident.state, runs) == (State.RESOLVED, [])
