@@ -1,0 +1,189 @@
+"""Drives: the SMART reports of the last days of each drive, and whether and when it failed afterwards.
+
+Reports arrive as metric points named in `METRICS`, one series per drive (`instance_id`); the model of a drive as a
+CloudEvent of type `DISCOVERED`, its failure as one of type `FAILED`, both with the drive as subject. Time is counted in
+calendar days (UTC): of several reports of one day the last counts.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+
+from features.view import Columns, Frames, View, column
+
+DAYS = 14
+_FAR = 10_000_000  # days; more than any calendar holds
+DISCOVERED = "io.iacdharma.drive.discovered"
+FAILED = "io.iacdharma.drive.failed"
+_SMART = "hw.physical_disk.smart."  # OpenTelemetry semantic conventions, hardware metrics
+
+# column of `DriveHistory` → (metric name, unit); numbers are SMART attribute ids
+METRICS: dict[str, tuple[str, str]] = {
+    "read_errors": (_SMART + "read_errors", "1"),  # 1, in the vendor's own encoding
+    "reallocated_sectors": (_SMART + "reallocated_sectors", "{sector}"),  # 5
+    "power_on_hours": (_SMART + "power_on_hours", "h"),  # 9
+    "temperature": (_SMART + "temperature", "Cel"),  # 194
+    "pending_sectors": (_SMART + "pending_sectors", "{sector}"),  # 197
+}
+HORIZON = "fails_in_24_48h"
+
+
+def _series(description: str, unit: str) -> list[float]:
+    return column(f"{description}, one value a report, oldest first", unit, min_length=1, max_length=DAYS)
+
+
+class DriveHistory(Columns):
+    """The reports of one drive in the `DAYS` days that end with the day of `time`; all lists have one length."""
+
+    drive: str = column("the drive's serial number", min_length=1)
+    drive_model: str = column("the drive's model, or `unknown`", min_length=1)
+    days_ago: list[float] = _series("how long before this row each report was made", "d")
+    read_errors: list[float] = _series("SMART 1, raw: read errors in the vendor's encoding", "1")
+    reallocated_sectors: list[float] = _series("SMART 5, raw: sectors given up and replaced", "{sector}")
+    power_on_hours: list[float] = _series("SMART 9, raw: hours in operation; stands still when a drive hangs", "h")
+    temperature: list[float] = _series("SMART 194, raw: temperature of the drive", "Cel")
+    pending_sectors: list[float] = _series("SMART 197, raw: sectors that could not be read", "{sector}")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        lengths = {name: len(getattr(self, name)) for name in ("days_ago", *METRICS)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"every list needs one value for each report; lengths are {lengths}")
+        if self.days_ago[-1] != 0 or any(a <= b for a, b in zip(self.days_ago, self.days_ago[1:], strict=False)):
+            raise ValueError(f"days_ago must fall strictly to 0, the report of this row; it is {self.days_ago}")
+        if negative := [name for name in METRICS if name != "temperature" and min(getattr(self, name)) < 0]:
+            raise ValueError(f"counters cannot be negative: {', '.join(negative)}")
+        return self
+
+
+class DriveOutcome(Columns):
+    """What became of a drive after its report at `time`. Reports of the day of a failure and later have no row."""
+
+    drive: str = column("the drive's serial number", min_length=1)
+    fails_in_24_48h: bool | None = column(
+        "failed one or two days later; null: the drive was not followed for two days", default=None
+    )
+    failed_after_days: float | None = Field(
+        None, gt=0, description="days until it failed; null: not seen to fail", json_schema_extra={"unit": "d"}
+    )
+    followed_days: float = column("days until its failure or its last report", "d", ge=0)
+
+
+def histories(frames: Frames) -> pd.DataFrame:
+    """Metric points and discoveries → one row per (drive, day) with the columns of `DriveHistory` and `dataset`.
+
+    A value that a report lacks is carried forward from the drive's last report; a drive has rows from the first day on
+    which every attribute is known, because an unknown counter is not a zero.
+    """
+    wide = _daily(frames["metrics"])
+    wide[list(METRICS)] = wide.groupby("number")[list(METRICS)].ffill()
+    wide = wide.dropna().reset_index(drop=True)
+    rows = wide[["dataset", "time", "drive"]].assign(drive_model=_models(frames["events"], wide))
+    windows = list(_windows(wide))
+    days = _cells(wide["day"].to_numpy("float64"), windows)
+    rows["days_ago"] = np.fromiter((cell[-1] - cell for cell in days), dtype=object, count=len(days))
+    for name in METRICS:
+        rows[name] = _cells(wide[name].to_numpy("float64"), windows)
+    return rows
+
+
+def outcomes(frames: Frames) -> pd.DataFrame:
+    """Points of one series and failures → one row per (drive, day) before its failure, as `DriveOutcome`.
+
+    A drive that stops reporting without a failure is censored: healthy as long as it was seen, unknown afterwards.
+    """
+    rows = _daily(frames["metrics"])[["dataset", "time", "drive", "day"]]
+    events = frames["events"]
+    failed = _day(events["time"]).groupby([events["dataset"], events["subject"]]).min().rename("failure")
+    rows = rows.join(failed, on=["dataset", "drive"])
+    rows = rows[~(rows["day"] >= rows["failure"])]
+    after = rows["failure"] - rows["day"]
+    seen = rows.groupby(["dataset", "drive"])["day"].transform("max") - rows["day"]
+    rows["failed_after_days"] = after.astype("float64")
+    rows["followed_days"] = after.fillna(seen).astype("float64")
+    decided = (after <= 2) | (rows["followed_days"] >= 2)
+    rows[HORIZON] = (after <= 2).astype(object).where(decided, None)
+    return rows.drop(columns=["day", "failure"]).reset_index(drop=True)
+
+
+def _daily(points: pd.DataFrame) -> pd.DataFrame:
+    """One row per (dataset, drive, day), sorted: number of the drive, `time` of the day's last point, last values.
+
+    Written with arrays, because millions of points come in and grouping by text is ten times as slow.
+    """
+    points = points.iloc[np.argsort(points["time"].to_numpy(), kind="stable")]
+    datasets, drives = (pd.factorize(points[name], sort=True) for name in ("dataset", "instance_id"))
+    metric = pd.Index([name for name, _ in METRICS.values()]).get_indexer(pd.Index(points["metric_name"]))
+    entity = datasets[0].astype("int64") * len(drives[1]) + drives[0]
+    keys, row = np.unique(entity * _FAR + _day(points["time"]).to_numpy("int64"), return_inverse=True)
+    values, times = np.full((len(keys), len(METRICS)), np.nan), np.empty(len(keys), dtype="datetime64[us]")
+    values[row, metric] = points["value"].to_numpy("float64")  # in order of time: the last one stays
+    times[row] = points["time"].dt.tz_convert(None).to_numpy("datetime64[us]")
+    number = keys // _FAR
+    wide = pd.DataFrame(values, columns=list(METRICS))
+    wide.insert(0, "time", pd.DatetimeIndex(times).tz_localize("UTC"))
+    wide.insert(1, "day", keys % _FAR)
+    wide.insert(2, "number", number)
+    wide.insert(3, "dataset", np.asarray(datasets[1], dtype=object)[number // max(len(drives[1]), 1)])
+    wide.insert(4, "drive", np.asarray(drives[1], dtype=object)[number % max(len(drives[1]), 1)])
+    return wide
+
+
+def _windows(wide: pd.DataFrame) -> zip[tuple[int, int]]:
+    """For each row, the half-open range of rows that are its drive's last `DAYS` days, itself included."""
+    place = (wide["number"] * _FAR + wide["day"]).to_numpy("int64")  # rises with every row; drives lie far apart
+    return zip(np.searchsorted(place, place - DAYS + 1).tolist(), range(1, len(wide) + 1), strict=True)
+
+
+def _models(events: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """The model that the drive's first discovery names, for each of `rows`."""
+    first = events.sort_values(["time", "id"]).drop_duplicates(["dataset", "subject"])
+    subjects = zip(first["dataset"], first["subject"], strict=True)
+    known = {who: json.loads(data).get("model") for who, data in zip(subjects, first["data"], strict=True)}
+    drives = rows.drop_duplicates("number")
+    pairs = zip(drives["dataset"], drives["drive"], strict=True)
+    names = pd.Series([known.get(pair) or "unknown" for pair in pairs], index=drives["number"], dtype=object)
+    return rows["number"].map(names)
+
+
+def _cells(values: np.ndarray[Any, Any], windows: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
+    """A column whose cells are stretches of `values` (given a list, numpy would make a matrix of equally long ones)."""
+    return np.fromiter((values[start:end] for start, end in windows), dtype=object, count=len(windows))
+
+
+def _day(time: pd.Series) -> pd.Series:
+    """Calendar days (UTC) since 1970."""
+    return (time.dt.tz_convert("UTC").dt.floor("D") - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(days=1)
+
+
+DRIVE_HEALTH = View(
+    name="drive_health",
+    entity="drive",
+    columns=DriveHistory,
+    reads={
+        "metrics": {"metric_name": tuple(metric for metric, _ in METRICS.values())},
+        "events": {"type": (DISCOVERED,)},
+    },
+    keys={"metrics": "instance_id", "events": "subject"},
+    transform=histories,
+    ttl=timedelta(days=2),  # a daily report, and one that is late
+    description="The SMART reports of a drive's last two weeks.",
+)
+
+DRIVE_OUTCOMES = View(
+    name="drive_outcomes",
+    entity="drive",
+    columns=DriveOutcome,
+    reads={"metrics": {"metric_name": (METRICS["power_on_hours"][0],)}, "events": {"type": (FAILED,)}},
+    keys={"metrics": "instance_id", "events": "subject"},
+    transform=outcomes,
+    ttl=timedelta(days=2),
+    online=False,
+    description="Labels: which drives failed, and when.",
+)
