@@ -14,6 +14,7 @@ is made from the past only, so drift is followed without labels.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Self
@@ -34,7 +35,8 @@ DAYS = 7
 MEMORIES = {"off_50": 50.0, "off_17": 50 / 3, "off_5": 5.0, "off_2": 5 / 3}  # rows; evenly spaced on a log scale
 DEVIATIONS = ("off_season", *MEMORIES)
 SMOOTHING = 0.5  # of the newest values: half of what one row adds is noise
-IDENTITY = ("_info", "_generation", "_start_time_seconds")  # say which process it is, not how it does
+# which process it is, what it may take, how its runtime tidies up: a restart moves them, and that is no trouble
+TELLS_NOTHING = r"_(?:info|generation|start_time_seconds|max_fds|virtual_memory_bytes)$|^(?:python|go|jvm)_gc_"
 HELD = 10  # rows for which a metric that is not reported keeps its last value
 
 Floats = np.ndarray
@@ -96,9 +98,9 @@ def health(frames: Frames) -> pd.DataFrame:
 
 
 def _telling(points: pd.DataFrame) -> pd.DataFrame:
-    """Without the metrics of `IDENTITY`."""
+    """Without the metrics that `TELLS_NOTHING` matches."""
     names = points["metric_name"].astype("category")
-    idle = [name for name in names.cat.categories if str(name).endswith(IDENTITY)]
+    idle = [name for name in names.cat.categories if re.search(TELLS_NOTHING, str(name))]
     return points[~names.isin(idle).to_numpy()] if idle else points
 
 

@@ -120,6 +120,7 @@ def test_nobody_looked_means_no_label() -> None:
 def test_live_counters_are_rates_and_a_restart_alone_is_no_metric() -> None:
     second = np.arange(20.0)
     names = {"http_requests_total": 3 * second, "process_start_time_seconds": second, "workload_generation": second}
+    names["python_gc_collections_total"] = second
     rows = states({"metrics": _points(names | {"up": second * 0 + 1}, "1s")})
     assert rows["metrics"].iloc[-1].tolist() == ["http_requests_per_second", "up"]
     assert rows["values"].iloc[-1].tolist() == [3.0, 1.0]
