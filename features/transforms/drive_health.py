@@ -117,14 +117,16 @@ def _daily(points: pd.DataFrame) -> pd.DataFrame:
 
     Written with arrays, because millions of points come in and grouping by text is ten times as slow.
     """
-    points = points.iloc[np.argsort(points["time"].to_numpy(), kind="stable")]
+    clock = points["time"].dt.tz_convert(None).to_numpy("datetime64[us]")
+    order = np.argsort(clock, kind="stable")
+    points, clock = points.iloc[order], clock[order]
     datasets, drives = (pd.factorize(points[name], sort=True) for name in ("dataset", "instance_id"))
     metric = pd.Index([name for name, _ in METRICS.values()]).get_indexer(pd.Index(points["metric_name"]))
     entity = datasets[0].astype("int64") * len(drives[1]) + drives[0]
     keys, row = np.unique(entity * _FAR + _day(points["time"]).to_numpy("int64"), return_inverse=True)
     values, times = np.full((len(keys), len(METRICS)), np.nan), np.empty(len(keys), dtype="datetime64[us]")
     values[row, metric] = points["value"].to_numpy("float64")  # in order of time: the last one stays
-    times[row] = points["time"].dt.tz_convert(None).to_numpy("datetime64[us]")
+    times[row] = clock
     number = keys // _FAR
     wide = pd.DataFrame(values, columns=list(METRICS))
     wide.insert(0, "time", pd.DatetimeIndex(times).tz_localize("UTC"))

@@ -62,17 +62,21 @@ class Component(BaseModel):
 class FailureAnswer(Answer):
     """How likely the component is to fail in the window, and when if it fails soon."""
 
-    failure_probability: float | None = Field(None, ge=0, le=1, description="chance to fail 24-48 h after the report")
-    alarm: bool | None = Field(None, description="whether the risk is within the budget of false alarms")
+    failure_probability: float | None = Field(
+        default=None, ge=0, le=1, description="chance to fail 24-48 h after the report"
+    )
+    alarm: bool | None = Field(default=None, description="whether the risk is within the budget of false alarms")
     false_alarm_rate: float | None = Field(
-        None, ge=0, le=1, description="share of healthy drive-days in training that looked at least as bad"
+        default=None, ge=0, le=1, description="share of healthy drive-days in training that looked at least as bad"
     )
     predicted_time: datetime | None = Field(
-        None, description="median time of the failure, should it come within 14 days"
+        default=None, description="median time of the failure, should it come within 14 days"
     )
-    earliest: datetime | None = Field(None, description="start of the 80 % interval of that time")
-    latest: datetime | None = Field(None, description="end of the 80 % interval of that time")
-    affected_components: list[Component] = Field([], description="what is expected to fail; filled with an alarm")
+    earliest: datetime | None = Field(default=None, description="start of the 80 % interval of that time")
+    latest: datetime | None = Field(default=None, description="end of the 80 % interval of that time")
+    affected_components: list[Component] = Field(
+        default=[], description="what is expected to fail; filled with an alarm"
+    )
 
 
 class FailurePredictor(Model):
@@ -108,8 +112,8 @@ class FailurePredictor(Model):
         options=FailureOptions,
         limits=(
             "Failures are batch recorded, on working days; the model learns this calendar. One kind of component, one "
-            "fleet of 2013, 62 failures: intervals are wide. About one failure in seven shows nothing in these five "
-            "attributes. Plain accuracy says nothing at one failure in ten thousand drive-days."
+            "fleet of 2013, 62 failures: intervals are wide. One report in seven before a failure looks healthy in these "
+            "five attributes. Plain accuracy says nothing at one failure in ten thousand drive-days."
         ),
     )
     options: FailureOptions
