@@ -29,13 +29,19 @@ from infra.settings import settings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+ROW_TIME = "row_time"  # beside a view's columns: the time as a number, by which the store finds a joined row again
 _ENTITY = "_entity"
 _STAMP = "_made.json"
 
 
+def folder(name: str) -> Path:
+    """The folder of the feature table of the view named `name`."""
+    return settings().home / "features" / name
+
+
 def published(view: View) -> Path:
     """The folder of the view's feature table."""
-    return settings().home / "features" / view.name
+    return folder(view.name)
 
 
 def candidate(view: View) -> Path:
@@ -67,7 +73,7 @@ def fingerprint(view: View, dataset: str) -> str:
     """Digest of all that the view's rows of `dataset` depend on."""
     inputs = [lake.fingerprint(name, [dataset]) for name in sorted(view.reads)]
     return digest(
-        of_code(view.transform), of_code(view.columns), of_code(table), repr((view.reads, view.keys)), *inputs
+        of_code(view.transform), of_code(view.columns), of_code(table), ROW_TIME, repr((view.reads, view.keys)), *inputs
     )
 
 
@@ -88,22 +94,24 @@ def publish(view: View, names: Sequence[str]) -> None:
         _stamp(candidate(view), marks)
 
 
-def read(view: View, folder: Path | None = None, datasets: Sequence[str] | None = None) -> pa.Table:
-    """The rows of the feature table (or of the candidate in `folder`). Raises DataError when there is none."""
-    folder = folder or published(view)
-    if not _made(folder):
-        raise DataError(f"there is no feature table of view {view.name} in {folder}; run its job first")
+def read(view: View, where: Path | None = None, datasets: Sequence[str] | None = None) -> pa.Table:
+    """The rows of the feature table (or of the candidate, `where`). Raises DataError when there is none."""
+    where = where or published(view)
+    if not _made(where):
+        raise DataError(f"there is no feature table of view {view.name} in {where}; run its job first")
     hive = ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive")
-    rows = ds.dataset(folder, schema=table.schema(view), format="parquet", partitioning=hive)
+    rows = ds.dataset(where, schema=table.schema(view), format="parquet", partitioning=hive)
     return rows.to_table(filter=None if datasets is None else ds.field("dataset").isin(list(datasets)))
 
 
 def _write(view: View, datasets: Sequence[str]) -> None:
     """Run Spark into a staging folder, then move each data set's rows into the candidate's folder."""
+    from pyspark.sql import functions as sql
     from pyspark.sql.pandas.types import from_arrow_schema
 
     staging = candidate(view).with_name(f"_staging-{view.name}")
     made = _gathered(view, datasets).mapInArrow(_transform(view), from_arrow_schema(table.schema(view)))
+    made = made.withColumn(ROW_TIME, sql.unix_micros("time"))
     made.write.partitionBy("dataset").mode("overwrite").parquet(str(staging))
     candidate(view).mkdir(parents=True, exist_ok=True)
     for name in datasets:

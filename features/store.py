@@ -10,7 +10,7 @@ import atexit
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from features import jobs, lake
 from features.fingerprint import digest, of_names
@@ -27,8 +28,6 @@ from infra.settings import settings
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureStore, FeatureView
-
-_LABEL_TIME = "event_timestamp"  # the name that Feast looks for in a label frame
 
 
 class UnknownEntity(UserError):
@@ -61,16 +60,38 @@ def training_frame(service: str, labels: View, datasets: Sequence[str] | None = 
 
     Columns: those of `labels` (with `dataset`), then those of the service's views. What `features.build.frame` makes.
     """
-    rows = jobs.read(labels, datasets=datasets).to_pandas().rename(columns={"time": _LABEL_TIME})
     _quiet_exit()
-    found = _service(service)
-    keys = [key for view in _views(found) for key in view.join_keys if key != labels.entity]
-    rows = rows.assign(**{key: rows[labels.entity] for key in keys})
-    joined = _store().get_historical_features(entity_df=rows, features=found).to_df()
-    joined = joined.rename(columns={_LABEL_TIME: "time"}).sort_values(["time", labels.entity], kind="stable")
-    features = [field.name for view in _views(found) for field in view.features]
-    order = ["dataset", "time", *labels.columns.kinds(), *features]
-    return joined[order].reset_index(drop=True)
+    rows = jobs.read(labels, datasets=datasets).sort_by([("time", "ascending"), (labels.entity, "ascending")])
+    views = _views(_service(service))
+    joined = _joined(rows, labels.entity, views)
+    for view in views:
+        names = [field.name for field in view.features if field.name != jobs.ROW_TIME]
+        found = _rows_at(view, names, rows[labels.entity], joined[f"{view.name}__{jobs.ROW_TIME}"])
+        for name in names:
+            rows = rows.append_column(name, found[name])
+    return rows.to_pandas()
+
+
+def _joined(rows: pa.Table, entity: str, views: list[FeatureView]) -> pd.DataFrame:
+    """For every label row the time of the row of each view that Feast's point-in-time join picks.
+
+    Only times go through the join: it makes a copy of a row for every label that might want it, and a row can be large.
+    """
+    wanted = pd.DataFrame({"row": range(len(rows)), "event_timestamp": rows["time"].to_pandas()})
+    for key in {key for view in views for key in view.join_keys}:
+        wanted[key] = rows[entity].to_pandas()
+    features = [f"{view.name}:{jobs.ROW_TIME}" for view in views]
+    found = _store().get_historical_features(entity_df=wanted, features=features, full_feature_names=True).to_df()
+    return found.sort_values("row").reset_index(drop=True)
+
+
+def _rows_at(view: FeatureView, names: list[str], entities: pa.ChunkedArray, times: pd.Series) -> pa.Table:
+    """The view's rows of each (entity, time in microseconds); a row of nulls where the time is null."""
+    columns = {key: pc.field(key) for key in (*view.join_keys, jobs.ROW_TIME, *names)}
+    rows = ds.dataset(jobs.folder(view.name), format="parquet").to_table(columns=columns)
+    held = pd.MultiIndex.from_arrays([rows[view.join_keys[0]].to_pandas(), rows[jobs.ROW_TIME].to_pandas()])
+    place = held.get_indexer(pd.MultiIndex.from_arrays([entities.to_pandas(), times.astype("Int64")]))
+    return rows.select(names).take(pa.array(place, pa.int64(), mask=place < 0))
 
 
 def materialize(views: Iterable[View], end: datetime | None = None) -> dict[str, int]:
@@ -99,7 +120,8 @@ def materialize(views: Iterable[View], end: datetime | None = None) -> dict[str,
 def push(view: View, rows: pd.DataFrame) -> int:
     """Write rows (columns of `view`; `dataset` is ignored) to the online store, the newest of each entity last."""
     if len(rows):
-        frame = rows.drop(columns="dataset", errors="ignore")
+        times = pd.to_datetime(rows["time"], utc=True).astype("datetime64[us, UTC]")
+        frame = rows.drop(columns="dataset", errors="ignore").assign(**{jobs.ROW_TIME: times.astype("int64")})
         _store().write_to_online_store(view.name, df=frame, allow_registry_cache=True)
     return len(rows)
 
@@ -107,30 +129,32 @@ def push(view: View, rows: pd.DataFrame) -> int:
 def online(service: str, entities: Sequence[str], now: datetime | None = None) -> list[dict[str, Any]]:
     """The newest row of each entity: its key, the columns of the service's views, and `time` (the oldest view's).
 
-    Feast keeps whole seconds of a row's time online, so a row counts as up to a second older than it is.
-
     Raises StaleFeature for a row older than its view's time to live at `now`, UnknownEntity for one that is not there.
     """
-    found, moment = _service(service), now or datetime.now(UTC)
-    views = _views(found)
+    views, moment = _views(_service(service)), now or datetime.now(UTC)
     keys = [key for view in views for key in view.join_keys]
-    answer = _store().get_online_features(features=found, entity_rows=[dict.fromkeys(keys, e) for e in entities])
+    wanted = [f"{view.name}:{field.name}" for view in views for field in view.features]
+    answer = _store().get_online_features(
+        features=wanted, entity_rows=[dict.fromkeys(keys, entity) for entity in entities], full_feature_names=True
+    )
     values = answer.to_dict()
-    vectors = dict(zip(answer.proto.metadata.feature_names.val, answer.proto.results, strict=True))
     rows = []
     for number, entity in enumerate(entities):
-        times = [_fresh(view, entity, vectors[view.features[0].name], number, moment) for view in views]
-        rows.append({"time": min(times), **{name: column[number] for name, column in values.items()}})
+        row: dict[str, Any] = {key: values[key][number] for key in keys}
+        times = []
+        for view in views:
+            found = {field.name: values[f"{view.name}__{field.name}"][number] for field in view.features}
+            times.append(_fresh(view, entity, found.pop(jobs.ROW_TIME), moment))
+            row |= found
+        rows.append({"time": min(times), **row})
     return rows
 
 
-def _fresh(view: FeatureView, entity: str, vector: Any, number: int, now: datetime) -> datetime:
+def _fresh(view: FeatureView, entity: str, microseconds: int | None, now: datetime) -> datetime:
     """The time of the entity's row of `view`. Raises StaleFeature, UnknownEntity."""
-    from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
-
-    if vector.statuses[number] == FieldStatus.NOT_FOUND:
+    if microseconds is None:
         raise UnknownEntity(f"the online store has no row of view {view.name} for {view.join_keys[0]} {entity!r}")
-    time: datetime = vector.event_timestamps[number].ToDatetime(tzinfo=UTC)
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     if view.ttl and now - time > view.ttl:
         raise StaleFeature(
             f"view {view.name}: the row of {view.join_keys[0]} {entity!r} is {now - time} old ({time.isoformat()}), "
@@ -161,7 +185,9 @@ def _feature_view(view: View, entity: Entity) -> FeatureView:
     fields = [
         Field(name=name, dtype=types[kind], description=view.columns.model_fields[name].description or "")
         for name, (kind, _) in view.columns.kinds().items()
+        if name != view.entity
     ]
+    fields.append(Field(name=jobs.ROW_TIME, dtype=Int64, description="the row's time, in microseconds since 1970"))
     source = FileSource(
         name=view.name,
         path=str(jobs.published(view) / "dataset=*" / "*.parquet"),

@@ -26,7 +26,8 @@ def _publish(view: View) -> pa.Table:
     rows = table.conform(view, view.transform(build.select(_tables(), view)))
     part = jobs.published(view) / "dataset=one"
     part.mkdir(parents=True)
-    pq.write_table(rows.drop_columns(["dataset"]), part / "part-0.parquet")
+    numbered = rows.append_column(jobs.ROW_TIME, rows["time"].cast(pa.int64()))
+    pq.write_table(numbered.drop_columns(["dataset"]), part / "part-0.parquet")
     (jobs.published(view) / "_made.json").write_text('{"one": "mark"}')
     return rows
 
@@ -67,7 +68,7 @@ def test_online_gives_the_newest_row_and_what_is_pushed(ready: pa.Table) -> None
     found = store.online("load_model", ["one-2", "one-0"], now=newest + timedelta(minutes=30))
     for row in expected:
         assert {k: v for k, v in row.items() if k != "dataset"} == next(f for f in found if f["host"] == row["host"])
-    later = {**expected[0], "time": newest + timedelta(minutes=40), "cpu": 0.25, "room": None}
+    later = {**expected[0], "time": newest + timedelta(minutes=40, microseconds=5), "cpu": 0.25, "room": None}
     store.push(LOADS, pd.DataFrame([later]))
     row = store.online("load_model", [later["host"]], now=later["time"])[0]
     assert (row["time"], row["cpu"], row["room"]) == (later["time"], 0.25, None)
