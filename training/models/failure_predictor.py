@@ -112,8 +112,8 @@ class FailurePredictor(Model):
         options=FailureOptions,
         limits=(
             "Failures are batch recorded, on working days; the model learns this calendar. One kind of component, one "
-            "fleet of 2013, 62 failures: intervals are wide. One report in seven before a failure looks healthy in these "
-            "five attributes. Plain accuracy says nothing at one failure in ten thousand drive-days."
+            "fleet of 2013, 62 failures: intervals are wide. One report in seven before a failure looks healthy in "
+            "these attributes. Plain accuracy says nothing at one failure in ten thousand drive-days."
         ),
     )
     options: FailureOptions
