@@ -156,18 +156,19 @@ def _overlap(folds: list[Fold], spec: Spec) -> float:
 def _bootstrap(model: Model, fold: Fold, scores: dict[str, pd.DataFrame], draws: int, seed: int) -> pd.DataFrame:
     """Metrics of `draws` resampled test parts, the same for each contender: dataset, contender, metric, value.
 
-    Empty when there is one entity only.
+    Empty when there is one entity only. The Row's sequences are left out: no metric needs them, and they are the bulk.
     """
-    entity = model.spec.labels.entity
-    rows = list(fold.test.reset_index(drop=True).groupby(entity, sort=True).indices.values())
+    entity, kinds = model.spec.labels.entity, model.spec.row.kinds()
+    sequences = [name for name, (kind, _) in kinds.items() if kind in (list[float], list[str])]
+    judged = fold.test.drop(columns=sequences)
+    rows = list(judged.reset_index(drop=True).groupby(entity, sort=True).indices.values())
     random = np.random.default_rng(seed)
     found = []
     for _ in range(draws if len(rows) > 1 else 0):
         drawn = random.integers(len(rows), size=len(rows))
         picked = np.concatenate([rows[i] for i in drawn])
-        copies = np.repeat(np.arange(len(rows)), [len(rows[i]) for i in drawn]).astype(str)
-        test = fold.test.iloc[picked].reset_index(drop=True)
-        test[entity] = test[entity].astype(str) + "#" + pd.Series(copies)  # an entity drawn twice is two entities
+        test = judged.iloc[picked].reset_index(drop=True)
+        test[entity] = np.repeat(np.arange(len(rows)), [len(rows[i]) for i in drawn])  # drawn twice, it is two entities
         again = Fold(fold.dataset, fold.train, test)
         for name, given in scores.items():
             values = model.measure(again, given.iloc[picked].reset_index(drop=True))

@@ -39,6 +39,7 @@ _SWITCHES = {  # nothing phones home, and a server that is down is noticed in se
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 _ENTRY = """\"\"\"Serves {name}: the model files are the artifact `model`.\"\"\"
