@@ -73,6 +73,7 @@ def _classification(spec: Spec, dataset: str, parts: list[Scored]) -> Figure:
     truth, scores = _pooled(spec, parts, MODEL, "probability")
     called = scores["probability"] >= scores.get("threshold", 0.5)
     _confusion(confusion, spec, truth, called)
+    confusion.set_title("model: confusion at " + ("its threshold" if "threshold" in scores else "probability 0.5"))
     for axes in (curve, calibration):
         axes.legend(fontsize=8)
     figure.suptitle(f"{dataset}: {len(truth)} judged rows, {int(truth.sum())} positive")
@@ -148,7 +149,7 @@ def _confusion(axes: Axes, spec: Spec, truth: pd.Series, called: pd.Series) -> N
         axes.text(c, y, f"{count}\n{shares[y, c]:.1%}", ha="center", va="center", color=colour)
     axes.set_xticks([0, 1], ["no", "yes"])
     axes.set_yticks([0, 1], ["no", "yes"])
-    axes.set(title="model: confusion at its threshold", xlabel="called", ylabel=spec.label)
+    axes.set(xlabel="called", ylabel=spec.label)
     axes.grid(visible=False)
 
 
