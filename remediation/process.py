@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from remediation.kernel.clock import boot_id
+from remediation.clock import boot_id
 
 
 def place() -> str:

@@ -17,9 +17,9 @@ from typing import Any
 
 from infra.settings import Remediation, Rule, Settings
 from remediation.action import Action, Check, Parameters
+from remediation.clock import Instant
 from remediation.engine import Engine
 from remediation.kernel import open_kernel
-from remediation.kernel.clock import Instant
 from remediation.notify import Channel, Notice
 from remediation.records import Detection, Effect, Observation, Plan, Status, Target, Verdict
 

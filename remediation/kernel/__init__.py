@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import select
 
 from infra.settings import Settings
+from remediation.clock import Clock, SystemClock
 from remediation.kernel import approvals, audit, breaker, rows
 from remediation.kernel.admission import Admission
 from remediation.kernel.audit import Trail, Verification
-from remediation.kernel.clock import Clock, SystemClock
 from remediation.kernel.core import Core
 from remediation.kernel.incidents import Incidents
 from remediation.kernel.store import Store, switches

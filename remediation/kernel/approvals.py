@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from infra.errors import NotFound, UserError
 from infra.settings import Remediation
-from remediation.kernel.clock import Instant
+from remediation.clock import Instant
 from remediation.kernel.store import approvals
 from remediation.records import Approval, Plan, Refusal, new_id
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import Connection, select
 
 from infra.errors import UserError
-from remediation.kernel.clock import Instant
+from remediation.clock import Instant
 from remediation.kernel.store import Store
 from remediation.kernel.store import audit as table
 from remediation.records import Record, canonical

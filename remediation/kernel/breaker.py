@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, Row, func, select, update
 
 from infra.settings import Remediation
-from remediation.kernel.clock import Instant
+from remediation.clock import Instant
 from remediation.kernel.store import breaker, outcomes
 from remediation.records import Refusal
 

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from infra.settings import Remediation
+from remediation.clock import Clock, Instant
 from remediation.kernel import leases
 from remediation.kernel.audit import Trail
-from remediation.kernel.clock import Clock, Instant
 from remediation.kernel.store import Store, outbox
 from remediation.records import Claim, canonical, new_id
 

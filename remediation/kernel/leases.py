@@ -8,7 +8,7 @@ import uuid
 from sqlalchemy import Connection, Row, select, update
 
 from infra.errors import AiopsError
-from remediation.kernel.clock import Instant
+from remediation.clock import Instant
 from remediation.kernel.store import leases
 from remediation.process import alive, identity, place
 

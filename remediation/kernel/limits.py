@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, func, or_, select
 
 from infra.settings import Remediation
-from remediation.kernel.clock import Instant
+from remediation.clock import Instant
 from remediation.kernel.leases import held, lease
 from remediation.kernel.store import intents, outcomes, switches, tokens
 from remediation.records import Plan, Refusal, Target
