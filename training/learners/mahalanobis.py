@@ -27,10 +27,10 @@ POWER = 1.25
 SHRINKAGE = 0.2
 LIMIT = 100.0  # spreads; further away says nothing more
 TRIMMED = 10.0  # spreads; further away does not count for the correlation
-# the smallest spreads, so that a tick of a metric that hardly ever moved is no catastrophe
-SHARE = 0.01  # of the range in training
-LEAST = 1e-3  # of the level; and absolute for a metric that was always zero, which has no scale at all
-STILL = 0.02  # of the level of a metric that never moved: one thread more of eight is little, `up` at zero is much
+# the smallest spread, so that a tick of a metric that hardly ever moved is no catastrophe: the larger of
+SHARE = 0.01  # of the range in training, and
+LEVEL = 0.02  # of the level: one thread more of eight is little, `up` at zero is much;
+ALWAYS_ZERO = 1e-3  # for a metric that was always zero: it has no scale at all
 USUAL = 0.99
 
 
@@ -47,9 +47,8 @@ class MultiscaleMahalanobis(Detector):
         low, high = (torch.where(seen, values, torch.full_like(values, v)) for v in (torch.inf, -torch.inf))
         level = values.nanmedian(dim=0).values.abs().nan_to_num()
         extent = (high.amax(dim=0) - low.amin(dim=0)).clamp_min(0)
-        moved = torch.maximum(SHARE * extent, LEAST * level)
-        never = torch.where(level > 0, STILL * level, torch.full_like(level, LEAST))
-        floor = torch.where(extent > 0, moved, never)
+        floor = torch.maximum(SHARE * extent, LEVEL * level)
+        floor = torch.where(floor > 0, floor, torch.full_like(floor, ALWAYS_ZERO))
         mean = deviations.nanmean(dim=1, keepdim=True)
         spread = torch.maximum(((deviations - mean) ** 2).nanmean(dim=1).sqrt().nan_to_num(), floor)
         z = _scaled(deviations, spread)
