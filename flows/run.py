@@ -73,17 +73,27 @@ def _deployments(tell: Tell) -> None:
 
 
 def _follow(tell: Tell) -> None:
-    """Show the flows' own log lines in the terminal instead of Prefect's."""
+    """Show the flows' own lines in the terminal, without what Prefect says about its own work."""
+    import prefect.logging.configuration
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.name == "prefect.task_runs" and not record.getMessage().startswith(("Finished in", "Created")):
-                tell(str(getattr(record, "task_run_name", "")).partition(" ")[2] or "Flow", record.getMessage())
+            if record.funcName == "say":
+                tell(_subject(record), record.getMessage())
 
-    os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
+    prefect.logging.configuration.setup_logging()
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         logger = logging.getLogger(name)
-        logger.addHandler(Lines())
+        for handler in list(logger.handlers):
+            if type(handler).__name__ == "PrefectConsoleHandler":
+                logger.removeHandler(handler)
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addHandler(Lines())
+
+
+def _subject(record: logging.LogRecord) -> str:
+    """The flow that a line belongs to: its task's first word, or its own name."""
+    return str(getattr(record, "task_run_name", getattr(record, "flow_run_name", "flow"))).split()[0].capitalize()
 
 
 def _summary(console: Console, incident: Incident, seconds: float) -> None:

@@ -8,7 +8,7 @@ How the interval of a figure is found (column `method` of the summary):
   variance corrected for the overlap (Nadeau & Bengio, "Inference for the generalization error", Machine Learning 2003).
 - `t`: several folds that share no training rows (one fold a machine, say): Student's t over the folds, seeds
   averaged: another seed on the same machine is no further machine.
-- `none`: a single figure of a single entity has no interval.
+- `none`: fewer than three figures; Student's t over two machines only says that there are two.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from training.model import Fold, Model, Spec
 MODEL = "model"
 MEAN = "mean"  # the "data set" of a figure that is the mean over data sets
 DRAWS = 200
+FEWEST = 3  # figures that an interval is made from
 SECONDS = ("fit_seconds", "predict_seconds")
 Progress = Callable[[str, float], None]  # what is being done; share of the work done, 0..1
 Folds = Callable[[int], Iterable[Fold]]  # seed → the folds
@@ -198,7 +199,7 @@ def _interval(values: np.ndarray, sample: np.ndarray | None, overlap: float) -> 
     if sample is not None and len(sample) > 1:
         low, high = np.quantile(sample, [0.025, 0.975])
         return mean, float(low), float(high), len(values), "bootstrap"
-    if len(values) < 2:
+    if len(values) < FEWEST:
         return mean, np.nan, np.nan, len(values), "none"
     found = metrics.mean_interval(values.tolist(), overlap=overlap)
     return mean, found.low, found.high, len(values), "corrected t" if overlap else "t"

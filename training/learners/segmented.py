@@ -13,11 +13,17 @@ import pandas as pd
 from infra.errors import DataError, nearest
 from training.learner import Learner
 from training.learners.binary import BinaryLearner
+from training.learners.boosted import LightTrees
 from training.learners.linear import Logistic
 from training.learners.rule import Rule
 from training.learners.trees import BoostedTrees
 
-KINDS: dict[str, type[BinaryLearner]] = {"trees": BoostedTrees, "logistic": Logistic, "rule": Rule}
+KINDS: dict[str, type[BinaryLearner]] = {
+    "trees": BoostedTrees,
+    "light": LightTrees,
+    "logistic": Logistic,
+    "rule": Rule,
+}
 
 
 class Segmented(Learner):
