@@ -19,7 +19,8 @@ from training.learners.sequences import Encoded, Encoder, Floats, time_to_event
 if TYPE_CHECKING:
     from training.learners._lstm import HazardLSTM, Survival
 
-CHUNK = 50_000
+CHUNK = 50_000  # rows encoded at once
+EXPLAINED = 200  # rows explained at once; each is scored for every coalition of inputs
 RATES = np.concatenate([np.geomspace(1e-4, 0.1, 60), np.linspace(0.1, 1, 40)[1:]])
 
 
@@ -93,19 +94,10 @@ class SequenceHazard(Learner):
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Exact Shapley values of the log-odds against typical sequences and an unknown category, same weekday."""
-        rows = self.encoder.encode(frame)
         names = [*self.encoder.sequences, self.encoder.category]
-
-        def score(on: npt.NDArray[np.bool_]) -> Floats:
-            x = rows.x.copy()
-            for name, real in zip(self.encoder.sequences, on, strict=False):
-                if not real:
-                    x[:, :, self.encoder.owned(name)] = 0.0
-            shown = Encoded(x, rows.category * on[-1], rows.weekday)
-            survived = np.prod(1 - self._hazard(shown)[:, : self.within], axis=1)
-            return np.asarray(np.log(1 - survived) - np.log(survived))
-
-        return pd.DataFrame(shapley.exact(score, len(names)), index=frame.index, columns=names)
+        parts = [frame.iloc[start : start + EXPLAINED] for start in range(0, len(frame), EXPLAINED)]
+        effects = [self._effects(self.encoder.encode(part), len(names)) for part in parts]
+        return pd.DataFrame(np.concatenate([np.empty((0, len(names))), *effects]), index=frame.index, columns=names)
 
     def save(self, folder: Path) -> None:
         from safetensors.torch import save_file
@@ -205,6 +197,20 @@ class SequenceHazard(Learner):
         for name, quantile in (("days", 0.5), ("days_low", 0.1), ("days_high", 0.9)):
             scores[name] = 1.0 + (share < quantile).sum(axis=1)
         return pd.DataFrame(scores, index=frame.index)
+
+    def _effects(self, rows: Encoded, players: int) -> Floats:
+        """Rows × players: the sequences in order, then the category."""
+
+        def score(on: npt.NDArray[np.bool_]) -> Floats:
+            x = np.repeat(rows.x[None], len(on), axis=0)
+            for player, name in enumerate(self.encoder.sequences):
+                x[~on[:, player], :, :, self.encoder.owned(name)] = 0.0
+            category = np.where(on[:, -1:], rows.category, 0).ravel()
+            shown = Encoded(x.reshape(-1, *rows.x.shape[1:]), category, np.tile(rows.weekday, len(on)))
+            survived = np.prod(1 - self._hazard(shown)[:, : self.within], axis=1)
+            return np.asarray(np.log(1 - survived) - np.log(survived)).reshape(len(on), -1)
+
+        return shapley.exact(score, players)
 
     def _hazard(self, rows: Encoded) -> Floats:
         """Rows × horizon: chance of the event on each day, given none before."""

@@ -15,11 +15,12 @@ Score = Callable[[npt.NDArray[np.bool_]], Floats]
 def exact(score: Score, players: int) -> Floats:
     """Rows × players: each player's mean effect over all orders in which the players can be switched on.
 
-    `score(on)` gives one score per row when the players with `on[player]` have their real value and the others the
-    reference. Effects of a row add up to score(all) − score(none). It takes 2**players calls: keep `players` below ten.
+    `score(on)` takes coalitions × players and gives coalitions × rows: the scores when the players that are `on` have
+    their real value and the others the reference. Effects of a row add up to score(all) − score(none). There are
+    2**players coalitions: keep `players` below ten.
     """
     masks = (np.arange(2**players)[:, None] >> np.arange(players)) & 1 == 1
-    values = np.stack([score(on) for on in masks])
+    values = score(masks)
     effects = np.zeros((values.shape[1], players))
     order = [factorial(size) * factorial(players - size - 1) / factorial(players) for size in range(players)]
     for player in range(players):

@@ -85,7 +85,7 @@ def test_same_seed_same_numbers(fitted: dict[str, Learner], train: pd.DataFrame,
     pd.testing.assert_frame_equal(again.predict(test), fitted["lstm"].predict(test))
 
 
-def test_contributions_add_up_and_blame_what_changed(fitted: dict[str, Learner], test: pd.DataFrame) -> None:
+def test_contributions_blame_what_changed(fitted: dict[str, Learner], test: pd.DataFrame) -> None:
     stands = test["power_on_hours"].map(lambda hours: len(hours) > 1 and hours[-1] == hours[-2])
     hung = test[(test["failed_after_days"] <= 2) & stands].head(5)
     assert len(hung)

@@ -75,6 +75,6 @@ def test_shapley_values_of_a_product_and_a_sum() -> None:
     """f = 2a + bc over switched players: a gets 2, b and c share 1, and the parts add up."""
 
     def score(on: np.ndarray) -> np.ndarray:
-        return np.array([2.0 * on[0] + on[1] * on[2], 0.0])
+        return np.column_stack([2.0 * on[:, 0] + on[:, 1] * on[:, 2], np.zeros(len(on))])
 
     np.testing.assert_allclose(shapley.exact(score, 3), [[2.0, 0.5, 0.5], [0, 0, 0]])
