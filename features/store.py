@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from features import jobs, lake
-from features.fingerprint import digest, of_names
+from features.fingerprint import of_names
 from features.view import View
 from infra.errors import DataError, NotFound, StaleFeature, UserError
 from infra.settings import settings
@@ -103,17 +103,20 @@ def materialize(views: Iterable[View], end: datetime | None = None) -> dict[str,
     written = {}
     for view in views:
         stamp = settings().home / "feast" / f"materialized-{view.name}.json"
+        mark = of_names(jobs.published(view).glob("*/*.parquet"))
+        known = json.loads(stamp.read_text()) if stamp.exists() else {}
+        if known.get("mark") == mark and datetime.fromisoformat(known["newest"]) <= end:
+            written[view.name] = 0
+            continue
         rows = jobs.read(view)
         rows = rows.filter(pc.not_equal(rows["dataset"], lake.LIVE))
         newest = pc.max(rows["time"]).as_py()
-        mark = digest(of_names(jobs.published(view).glob("*/*.parquet")), str(newest and min(newest, end)))
-        if stamp.exists() and json.loads(stamp.read_text()) == mark:
-            written[view.name] = 0
-            continue
-        frame = rows.filter(pc.less_equal(rows["time"], pa.scalar(end, rows["time"].type))).to_pandas()
-        frame = frame.sort_values("time", kind="stable").drop_duplicates(view.entity, keep="last")
-        written[view.name] = push(view, frame)
-        stamp.write_text(json.dumps(mark))
+        rows = rows.filter(pc.less_equal(rows["time"], pa.scalar(end, rows["time"].type))).sort_by("time")
+        last = rows.select([view.entity]).to_pandas().drop_duplicates(keep="last").index
+        written[view.name] = push(view, rows.take(pa.array(last)).to_pandas())
+        stamp.unlink(missing_ok=True)
+        if newest and newest <= end:  # else a later end has more to write
+            stamp.write_text(json.dumps({"mark": mark, "newest": newest.isoformat()}))
     return written
 
 

@@ -20,7 +20,7 @@ KINDS = (str, bool, int, float, list[float], list[str])
 
 
 def column(description: str, unit: str = "1", **limits: Any) -> Any:
-    """A feature column: `unit` in UCUM; `limits` as pydantic takes them (ge, le, gt, lt, min_length, max_length, default)."""
+    """A feature column: `unit` in UCUM; `limits` as pydantic takes them (ge, le, gt, lt, min_length, default...)."""
     return Field(limits.pop("default", ...), description=description, json_schema_extra={"unit": unit}, **limits)
 
 

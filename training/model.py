@@ -34,7 +34,7 @@ class Contribution(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     input: str = Field(description="the input's name")
-    value: float | str | None = Field(default=None, description="its value in this row, with the unit of the row's schema")
+    value: float | str | None = Field(default=None, description="its value in this row, in the unit of the schema")
     effect: float = Field(description="signed effect on the score")
 
 

@@ -31,7 +31,7 @@ PARAMS = {
     "subsample": 0.8,
 }
 # the library's defaults: what anybody would try next after a rule
-LIGHTGBM = {"rounds": 100, "params": {"learning_rate": 0.1, "num_leaves": 31, "lambda_l2": 0.0, "feature_fraction": 1.0}}
+LIGHTGBM_PARAMS = {"learning_rate": 0.1, "num_leaves": 31, "lambda_l2": 0.0, "feature_fraction": 1.0}
 BASIS = "policy: rules set by the operator; their effect has not been learned from data"
 
 
@@ -167,7 +167,9 @@ class ChurnPredictor(Model):
         rule = {"limits": {"complaints": 1, "support_calls": 4}, "seed": seed}
         return {
             "naive": Segmented("operator", "rule", rule),
-            "strong": Segmented("operator", "light", {"features": FEATURES, **LIGHTGBM, "seed": seed}),
+            "strong": Segmented(
+                "operator", "light", {"features": FEATURES, "rounds": 100, "params": LIGHTGBM_PARAMS, "seed": seed}
+            ),
             "logistic": Segmented("operator", "logistic", {"features": FEATURES, "seed": seed}),
         }
 

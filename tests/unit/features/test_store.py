@@ -78,6 +78,8 @@ def test_only_rows_up_to_the_end_are_put_online(ready: pa.Table) -> None:
     end = world.BEGIN + timedelta(minutes=80)
     store.materialize([LOADS], end)
     assert store.online("load_model", ["one-1"], now=end)[0]["time"] == end
+    assert store.materialize([LOADS]) == {"loads": 4}
+    assert store.materialize([LOADS], end) == {"loads": 4}  # going back in time is asked for, so it is done
 
 
 def test_a_stale_row_is_refused(ready: pa.Table) -> None:
