@@ -102,7 +102,7 @@ def materialize(views: Iterable[View], end: datetime | None = None) -> dict[str,
     end = end or datetime.now(UTC)
     written = {}
     for view in views:
-        stamp = settings().home / "feast" / f"materialized-{view.name}.json"
+        stamp = settings().home / "feast" / f"online-{view.name}.json"
         mark = of_names(jobs.published(view).glob("*/*.parquet"))
         known = json.loads(stamp.read_text()) if stamp.exists() else {}
         if known.get("mark") == mark and datetime.fromisoformat(known["newest"]) <= end:

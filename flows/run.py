@@ -103,24 +103,26 @@ def _summary(console: Console, incident: Incident, seconds: float) -> None:
 
 def _models() -> Table:
     from serving.client import Client
-    from training import catalog
+    from training import registry
 
-    table = Table("Model", "Version", "Alias", "Metric", "Value", "Target", "Met", "Simple baseline", title="Models")
+    table = Table("Model", "Alias", "Metric", "Value", "Target", "Met", "Strong", "Naive", title="Models")
     with Client() as client:
         for name, status in client.status().models.items():
+            version = registry.current(name, status.alias or "challenger")
+            figures = registry.metrics(version) if version else {}
+            first = f"{name} v{status.version}", f"{status.alias}{', synthetic' if status.synthetic else ''}"
             for target in status.targets:
                 sign = "≥" if target.direction == "at_least" else "≤"
-                table.add_row(
-                    name,
-                    str(status.version),
-                    f"{status.alias}{' (synthetic)' if status.synthetic else ''}",
-                    target.metric,
-                    f"{target.value:.3f}" if target.value is not None else "",
-                    f"{sign} {target.threshold:g}" + (f" × {target.baseline}" if target.baseline else ""),
-                    {True: "yes", False: "no", None: "?"}[target.met],
-                    catalog.load(name).spec.headline,
-                )
+                bound = f"{sign} {target.threshold:g}" + (f" × {target.baseline}" if target.baseline else "")
+                met = {True: "yes", False: "no", None: "not measured"}[target.met]
+                others = (_figure(figures.get(f"{who}/{target.metric}")) for who in ("strong", "naive"))
+                table.add_row(*first, target.metric, _figure(target.value), bound, met, *others)
+                first = "", ""
     return table
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _events(incident: Incident) -> Table:

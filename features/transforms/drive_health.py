@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from features.view import Columns, Frames, View, column
 
@@ -38,9 +38,23 @@ def _series(description: str, unit: str) -> list[float]:
     return column(f"{description}, one value a report, oldest first", unit, min_length=1, max_length=DAYS)
 
 
+EXAMPLE = {  # a drive that begins to lose sectors; lists depend on each other, so that none can be generated
+    "time": "2013-04-25T00:00:00Z",
+    "drive": "Z3001",
+    "drive_model": "ST3000DM001",
+    "days_ago": [3, 2, 1, 0],
+    "read_errors": [117225152, 93827928, 215349560, 168209416],
+    "reallocated_sectors": [0, 0, 8, 24],
+    "power_on_hours": [8034, 8058, 8082, 8106],
+    "temperature": [24, 24, 25, 25],
+    "pending_sectors": [0, 0, 16, 48],
+}
+
+
 class DriveHistory(Columns):
     """The reports of one drive in the `DAYS` days that end with the day of `time`; all lists have one length."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
     drive: str = column("the drive's serial number", min_length=1)
     drive_model: str = column("the drive's model, or `unknown`", min_length=1)
     days_ago: list[float] = _series("how long before this row each report was made", "d")
