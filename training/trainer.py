@@ -17,10 +17,9 @@ from training.evaluate import MEAN, MODEL, Evaluation, Progress, evaluate, input
 from training.model import Fold, Model
 from training.registry import Record, Version
 
-PROFILES = {"default": 1, "full": 5}  # how many seeds are evaluated
-LEARNT = (
-    500_000  # training rows of all folds, from which the default profile judges on the newest fold of each set only
-)
+SEEDS = {"default": 1, "full": 5}  # how many seeds are evaluated, by profile
+DRAWS = {"default": 40, "full": 200}  # of the bootstrap
+LEARNT = 500_000  # training rows of all folds; beyond, the default profile judges on the newest fold of each set only
 EXAMPLES = 5
 LIVE = "live"  # rows of the watched services: without labels, never judged, other ones every time
 
@@ -61,9 +60,11 @@ def train(
     data = _stored(model) if frame is None else frame
     tell(f"{name}: checking {len(data)} rows", 0.05)
     checks.frame(model.spec, data)
-    seeds = range(seed, seed + PROFILES[profile])
+    seeds = range(seed, seed + SEEDS[profile])
     folds = partial(_folds, model, data, whole=profile != "default")
-    found = evaluate(model, folds, seeds, lambda what, share: tell(f"{name}: {what}", 0.1 + 0.6 * share))
+    found = evaluate(
+        model, folds, seeds, lambda what, share: tell(f"{name}: {what}", 0.1 + 0.6 * share), DRAWS[profile]
+    )
     tell(f"{name}: fitting on all {len(data)} rows", 0.7)
     model.fit(inputs(model.spec, data, label=True), seed)
     tell(f"{name}: registering", 0.9)
