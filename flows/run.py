@@ -74,19 +74,14 @@ def _deployments(tell: Tell) -> None:
 
 def _follow(tell: Tell) -> None:
     """Show the flows' own lines in the terminal, without what Prefect says about its own work."""
-    import prefect.logging.configuration
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"  # read when Prefect is imported
+    import prefect.main  # noqa: F401  # it replaces the handlers of its loggers, so it comes before ours
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.funcName == "say":
                 tell(_subject(record), record.getMessage())
 
-    prefect.logging.configuration.setup_logging()
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            if type(handler).__name__ == "PrefectConsoleHandler":
-                logger.removeHandler(handler)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addHandler(Lines())
 
