@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 
 from flows import timeline
@@ -39,23 +40,27 @@ def main_job(tell: Tell) -> None:
     materialize()
     train()
     deploy()
-    incident = exercise(tell)
-    _summary(out(), incident, time.monotonic() - begun)
+    broken_at, incident = exercise(tell)
+    out().print(Group("", _models(), "", _events(broken_at, incident), "", _addresses()))
+    out().print(f"\nThe whole loop took {time.monotonic() - begun:.0f} s. The stack stays up; `aiops down` stops it.")
 
 
-def exercise(tell: Tell) -> Incident:
-    """Break the workload for real and wait until the watcher has repaired it. Raises UserError when it does not."""
+def exercise(tell: Tell) -> tuple[datetime, Incident]:
+    """Break the workload for real and wait until the watcher has repaired it; returns when it broke, and the incident.
+
+    Raises UserError when it is not repaired in time.
+    """
     from remediation.engine import engine
     from remediation.workload import faults
 
     workload = engine().inventory.workload  # type: ignore[attr-defined]  # the local workload's inventory
     instance = faults.inject(workload, FAULT, SERVICE).instance
-    started = time.time()
+    started = datetime.now(UTC)
     tell("Fault", f"{instance} {FAULT}; waiting for its detection and repair")
-    while time.time() < started + PATIENCE:
+    while (datetime.now(UTC) - started).total_seconds() < PATIENCE:
         for incident in engine().history(limit=5):
-            if incident.opened_at.timestamp() >= started and incident.state is State.RESOLVED:
-                return incident
+            if incident.opened_at >= started and incident.state is State.RESOLVED:
+                return started, incident
         time.sleep(0.2)
     raise UserError(
         f"{instance} was {FAULT} and is not repaired after {PATIENCE:.0f} s; see `aiops remediate` and "
@@ -91,11 +96,6 @@ def _subject(record: logging.LogRecord) -> str:
     return str(getattr(record, "task_run_name", getattr(record, "flow_run_name", "flow"))).split()[0].capitalize()
 
 
-def _summary(console: Console, incident: Incident, seconds: float) -> None:
-    console.print(Group("", _models(), "", _events(incident), "", _addresses()))
-    console.print(f"\nThe whole loop took {seconds:.0f} s. The stack stays up; `aiops down` stops it.")
-
-
 def _models() -> Table:
     from serving.client import Client
     from training import registry
@@ -120,10 +120,12 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _events(incident: Incident) -> Table:
+def _events(broken_at: datetime, incident: Incident) -> Table:
     table = Table("Seconds", "Step", "What", title=f"{incident.id}: {incident.state}")
+    unseen = (incident.detection.observed_at - broken_at).total_seconds()
+    table.add_row("0.00", "fault", f"{SERVICE} {FAULT}")
     for seconds, step, text in timeline.rows(incident):
-        table.add_row(f"{seconds:.2f}", step, text)
+        table.add_row(f"{unseen + seconds:.2f}", step, text)
     return table
 
 
