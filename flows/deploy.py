@@ -14,7 +14,7 @@ from training import catalog, registry
 from training.registry import Version
 
 
-@flow(flow_run_name="deploy {models}", description=__doc__)
+@flow(flow_run_name="deploy", description=__doc__)
 def deploy(models: list[str] | None = None, timeout: float = 60.0) -> dict[str, int]:
     """Wait for `models` (all enabled ones when empty); returns the served version of each.
 

@@ -9,7 +9,7 @@ from training import catalog, trainer
 from training.trainer import Trained
 
 
-@flow(flow_run_name="train {models}", description=__doc__)
+@flow(flow_run_name="train", description=__doc__)
 def train(models: list[str] | None = None, force: bool = False) -> list[str]:
     """Train `models` (all enabled ones when empty) whose retrain_interval has passed, or all of them with `force`.
 
