@@ -2,7 +2,8 @@
 
 A reference set is loaded whole and replaced whole (`load`), and skipped when neither its files nor its source changed.
 Live rows are appended in small files named by their content, so that a repeated append changes nothing (`append`), and
-merged from time to time (`compact`). Readers share one file lock that writers hold alone, for milliseconds.
+merged from time to time (`compact`). Readers and appenders share one file lock: a new file disturbs nobody. Only what
+deletes files holds it alone, and `compact` waits for no reader, so that a long job never holds up the live path.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import fcntl
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from infra.settings import settings
 
 _SMALL = 16 << 20  # bytes; larger files are left alone by compaction
 _JOURNAL = "_compaction.json"
+KEPT = timedelta(days=8)  # of live rows: the longest memory of a view is seven days
 _ROW_GROUP = 1 << 18
 
 
@@ -88,7 +92,7 @@ def append(table: str, batch: pa.Table, dataset: str = LIVE) -> bool:
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(content, file.with_name("_" + file.name))
-    with _locked(fcntl.LOCK_EX):
+    with _locked(fcntl.LOCK_SH):
         file.with_name("_" + file.name).replace(file)
     return True
 
@@ -96,22 +100,34 @@ def append(table: str, batch: pa.Table, dataset: str = LIVE) -> bool:
 def compact(table: str, dataset: str = LIVE, at_least: int = 32) -> int:
     """Merge a partition's small files, when there are `at_least` so many, into one in time order; returns their number.
 
+    Files that were last written more than `KEPT` ago are deleted. Does nothing (0) while somebody reads the lake.
     A journal makes it safe against a crash at any point: either all old files count, or the merged one.
     """
     folder = _part(table, dataset)
-    with _locked(fcntl.LOCK_EX):
-        _recover(folder)
-        old = sorted(file for file in folder.glob("part-*.parquet") if file.stat().st_size < _SMALL)
-        if len(old) < max(at_least, 2):
-            return 0
-        merged = ds.dataset(old, format="parquet").to_table().sort_by("time")
-        target = folder / f"part-{of_names(old)[:32]}.parquet"
-        pq.write_table(merged, folder / f"_{target.name}", row_group_size=_ROW_GROUP)
-        journal = json.dumps({"merged": target.name, "old": [file.name for file in old]})
-        (folder / f"_{_JOURNAL}").write_text(journal)
-        (folder / f"_{_JOURNAL}").replace(folder / _JOURNAL)
-        _recover(folder)
-        return len(old)
+    try:
+        with _locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _recover(folder)
+            return _merge(folder, max(at_least, 2))
+    except BlockingIOError:
+        return 0
+
+
+def _merge(folder: Path, at_least: int) -> int:
+    files = {file: file.stat() for file in sorted(folder.glob("part-*.parquet"))}
+    for file, found in files.items():
+        if found.st_mtime < time.time() - KEPT.total_seconds():
+            file.unlink()
+    old = [file for file, found in files.items() if found.st_size < _SMALL and file.exists()]
+    if len(old) < at_least:
+        return 0
+    merged = ds.dataset(old, format="parquet").to_table().sort_by("time")
+    target = folder / f"part-{of_names(old)[:32]}.parquet"
+    pq.write_table(merged, folder / f"_{target.name}", row_group_size=_ROW_GROUP)
+    journal = json.dumps({"merged": target.name, "old": [file.name for file in old]})
+    (folder / f"_{_JOURNAL}").write_text(journal)
+    (folder / f"_{_JOURNAL}").replace(folder / _JOURNAL)
+    _recover(folder)
+    return len(old)
 
 
 def read(

@@ -18,7 +18,7 @@ from flows.console import out
 from infra import stack
 from infra.errors import UserError
 from infra.settings import ROOT, settings
-from remediation.records import Incident, State
+from remediation.records import Incident, State, Verdict
 
 Tell = Callable[[str, str], None]
 FAULT, SERVICE = "killed", "front"
@@ -59,7 +59,8 @@ def exercise(tell: Tell) -> tuple[datetime, Incident]:
     tell("Fault", f"{instance} {FAULT}; waiting for its detection and repair")
     while (datetime.now(UTC) - started).total_seconds() < PATIENCE:
         for incident in engine().history(limit=5):
-            if incident.opened_at >= started and incident.state is State.RESOLVED:
+            ended, outcome = incident.state is State.RESOLVED and incident.opened_at >= started, incident.outcome
+            if ended and outcome and (outcome.instance, outcome.verdict) == (instance, Verdict.SUCCEEDED):
                 return started, incident
         time.sleep(0.2)
     raise UserError(

@@ -29,34 +29,33 @@ from remediation.records import Detection, Status
 from training import catalog
 
 logger = logging.getLogger("aiops.watch")
-RUNS = 4  # remediation runs at once; a run that waits for approval holds one
+RUNS = 16  # jobs at once; a run that waits for approval holds a place, and sleeps
 RECOVER_EVERY = 5.0  # seconds between two looks at what waits in the kernel
 FLUSH_EVERY = 10.0  # seconds after which raw rows reach the lake
 ROWS = Counter("aiops_ingested_rows", "Canonical rows taken from scrapes")
+FAILURES = Counter("aiops_watcher_failures", "Steps of the watcher that failed; the log has the traceback")
 DETECTIONS = Counter("aiops_detections", "Detections, duplicates included", ["model", "status"])
 
 
 class Dispatcher:
-    """Gives each new incident a run of its own; at most `RUNS` at once, one a fingerprint."""
+    """Works off the beat: a run for each new incident, the kernel alone for the rest, one job a key at a time."""
 
     def __init__(self, engine: Engine, run: Callable[[Detection], object]) -> None:
         self._engine, self._run = engine, run
         self._pool = ThreadPoolExecutor(RUNS, thread_name_prefix="remediate")
         self._running: dict[str, Future[object]] = {}
 
-    @property
-    def idle(self) -> bool:
-        """No run is under way."""
-        self._running = {key: future for key, future in self._running.items() if not future.done()}
-        return not self._running
-
     def take(self, detection: Detection) -> None:
         """A run for a new incident; the kernel alone for what joins or ends one: a storm makes no storm of runs."""
-        key = detection.fingerprint
-        if detection.status is Status.RESOLVED or self._engine.is_live(key):
-            self._engine.handle(detection)
-        elif self.idle or (key not in self._running and len(self._running) < RUNS):
-            self._running[key] = self._pool.submit(self._run, detection)
+        known = self._engine.is_live(detection.fingerprint) or not self._engine.kernel.enabled()
+        job = self._engine.handle if known or detection.status is Status.RESOLVED else self._run
+        self.start(detection.fingerprint, lambda: job(detection))
+
+    def start(self, key: str, job: Callable[[], object]) -> None:
+        """Do `job` in the background, unless one with this key is under way or all places are taken."""
+        self._running = {name: future for name, future in self._running.items() if not future.done()}
+        if key not in self._running and len(self._running) < RUNS:
+            self._running[key] = self._pool.submit(_logged, job)
 
     def close(self) -> None:
         """Take no more; what runs is recovered by the next watcher if it does not end in time."""
@@ -67,21 +66,40 @@ class Watcher:
     """One beat: features from what was scraped, a look, reactions; and the slow steps when they are due."""
 
     def __init__(self, live: Stream, sweep: Sweep, dispatcher: Dispatcher, recover: Callable[[], object]) -> None:
-        self._stream, self._sweep, self._dispatcher = live, sweep, dispatcher
-        self._slow = {self._stream.flush: FLUSH_EVERY, recover: RECOVER_EVERY}
-        self._due = {step: time.monotonic() + every for step, every in self._slow.items()}
+        self._stream, self._sweep, self._dispatcher, self._recover = live, sweep, dispatcher, recover
+        self._due = {"flush": 0.0, "recover": 0.0}
 
     def beat(self, name: str, rows: pa.Table) -> None:
-        """Take the rows of one scrape; a detection leads to a reaction before the next beat."""
+        """Take the rows of one scrape; a detection leads to a reaction before the next beat.
+
+        A step that fails is logged and does not keep the others from being done: health is looked at whatever happens.
+        """
         ROWS.inc(len(rows))
-        self._stream.take(name, rows)
+        _logged(lambda: self._stream.take(name, rows))
+        _logged(self._look)
+        if self._is_due("recover", RECOVER_EVERY):
+            self._dispatcher.start("recover", self._recover)
+        if self._is_due("flush", FLUSH_EVERY):
+            _logged(self._stream.flush)
+
+    def _look(self) -> None:
         for detection in self._sweep.look():
             DETECTIONS.labels(detection.model, detection.status).inc()
             self._dispatcher.take(detection)
-        for step, every in self._slow.items():
-            if time.monotonic() >= self._due[step] and (self._dispatcher.idle or step == self._stream.flush):
-                step()
-                self._due[step] = time.monotonic() + every
+
+    def _is_due(self, step: str, every: float) -> bool:
+        if time.monotonic() < self._due[step]:
+            return False
+        self._due[step] = time.monotonic() + every
+        return True
+
+
+def _logged(job: Callable[[], object]) -> None:
+    try:
+        job()
+    except Exception:  # the watcher must outlive whatever one step meets
+        FAILURES.inc()
+        logger.exception("a step of the watcher failed")
 
 
 def react(detection: Detection) -> None:
@@ -118,7 +136,6 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     pipeline.register(catalog.features(catalog.enabled()))
     start_http_server(config.stack.ports.watcher, config.stack.host)
-    engine().recover()
     live, dispatcher = Stream(catalog.load(MODEL).spec.views), Dispatcher(engine(), react)
     watcher = Watcher(live, Sweep(), dispatcher, engine().recover)
     stream.watch(targets(), config.ingestion.metrics_interval, watcher.beat, stop)

@@ -36,13 +36,16 @@ class Debounce:
 
 
 class Watcher:
-    """Plain health checks. Call `poll` every `remediation.health.interval`; it keeps what debouncing needs."""
+    """Plain health checks. Call `poll` every `remediation.health.interval`; it keeps what debouncing needs.
 
-    def __init__(self, inventory: Inventory, limits: Health) -> None:
+    `firing`: instances that an earlier watcher saw fall sick; their recovery is told as well.
+    """
+
+    def __init__(self, inventory: Inventory, limits: Health, firing: Iterable[str] = ()) -> None:
         self.inventory = inventory
         self.limits = limits
         self._debounce = Debounce(limits.failures, limits.of)
-        self._firing: set[str] = set()
+        self._firing = set(firing)
         self._generations: dict[str, int] = {}
 
     def poll(self) -> list[Detection]:

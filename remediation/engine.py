@@ -72,9 +72,16 @@ class Engine:
         """Resolve what dead processes left, and go on with what waited; call at start and now and then."""
         self.kernel.expire_approvals()
         waiting = [one for one in rows.live(self.kernel.core.store) if one.state not in (State.PAUSED, State.MERGED)]
-        done = [self.resume(one.id) for one in waiting]
+        done = [incident for one in waiting if (incident := self._resumed(one.id))]
         notify.deliver(self.kernel, self.ways)
         return done
+
+    def _resumed(self, incident: str) -> Incident | None:
+        try:
+            return self.resume(incident)
+        except Exception:  # one incident that cannot go on must not keep the others, and the next start, from it
+            logger.exception("%s cannot go on", incident)
+            return None
 
     def approve(self, plan_id: str, by: str) -> Incident:
         """Agree to a pending plan, and run it if it is still exactly that plan."""
@@ -101,7 +108,8 @@ class Engine:
 
     def watcher(self) -> Watcher:
         """Health checks over the same inventory; its `poll` gives detections for `handle`."""
-        return Watcher(self.inventory, self.limits.health)
+        live = {one.detection.instance for one in rows.live(self.kernel.core.store)}
+        return Watcher(self.inventory, self.limits.health, live)
 
     def success_rates(self) -> list[learn.SuccessRate]:
         return learn.success_rates(rows.all_outcomes(self.kernel.core.store))

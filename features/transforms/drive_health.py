@@ -38,7 +38,9 @@ def _series(description: str, unit: str) -> list[float]:
     return column(f"{description}, one value a report, oldest first", unit, min_length=1, max_length=DAYS)
 
 
-EXAMPLE = {  # a drive that begins to lose sectors; lists depend on each other, so that none can be generated
+EXAMPLE: dict[
+    str, Any
+] = {  # a drive that begins to lose sectors; lists depend on each other, so that none can be generated
     "time": "2013-04-25T00:00:00Z",
     "drive": "Z3001",
     "drive_model": "ST3000DM001",

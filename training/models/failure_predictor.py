@@ -106,7 +106,8 @@ class FailurePredictor(Model):
             "learnt or judged, drives that leave without a failure are judged as healthy up to two days before; three "
             "rolling origins, when 1/4, 1/2 and 3/4 of the failures are known, each judged until the next by what was "
             "known at it; `_unseen`: later days of drives never learnt from; balanced accuracy and recall_at_5 "
-            "(recall_at_1) at no more than 5 % (1 %) false alarms, failures_caught_at_1: alarmed in their last 48 h"
+            "(recall_at_1) are points of the curve at no more than 5 % (1 %) false alarms, failures_caught_at_1: "
+            "alarmed in their last 48 h; alarm_recall, alarm_false_alarms: the alarm as served, its limit from training"
         ),
         options=FailureOptions,
         limits=(
@@ -155,6 +156,9 @@ class FailurePredictor(Model):
             "predicted_to_observed": float(score.sum() / truth.sum()) if truth.any() else float("nan"),
         }
         figures["balanced_accuracy"] = (figures["recall_at_5"] + 0.95) / 2
+        if "false_alarm_rate" in scores:  # the alarm as it is served: its limit was found on the training part
+            alarm = (scores["false_alarm_rate"].to_numpy()[order] <= self.options.false_alarms)[judged]
+            figures |= {"alarm_recall": _share(alarm[truth == 1]), "alarm_false_alarms": _share(alarm[truth == 0])}
         return figures | _by_failure(test, truth, score)
 
     def decode(self, scores: pd.DataFrame, rows: Sequence[Row]) -> list[Answer]:
@@ -206,6 +210,10 @@ def _judged(rows: pd.DataFrame, origin: pd.Timestamp, until: pd.Timestamp) -> pd
 def _part(drives: pd.Series, seed: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """The part of each drive, from a hash of its name: the same whatever other drives there are."""
     return np.asarray(pd.util.hash_pandas_object(drives + f"/{seed}", index=False) % UNSEEN_PARTS)
+
+
+def _share(hits: np.ndarray[Any, Any]) -> float:
+    return float(hits.mean()) if len(hits) else float("nan")
 
 
 def _by_failure(test: pd.DataFrame, truth: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> dict[str, float]:

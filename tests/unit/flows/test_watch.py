@@ -62,7 +62,7 @@ def test_no_more_runs_than_places(engine: Engine) -> None:
         dispatcher.take(detection(f"web{number}-0"))
     gate.set()
     dispatcher._pool.shutdown(wait=True)
-    assert sorted(begun) == [f"web{number}-0" for number in range(RUNS)]
+    assert sorted(begun) == sorted(f"web{number}-0" for number in range(RUNS))
 
 
 def test_the_end_of_a_symptom_starts_no_run(engine: Engine, world: World) -> None:
@@ -73,3 +73,35 @@ def test_the_end_of_a_symptom_starts_no_run(engine: Engine, world: World) -> Non
     dispatcher.take(detection("web0-0", Status.RESOLVED))
     dispatcher._pool.shutdown(wait=True)
     assert (incident.state, runs) == (State.RESOLVED, [])
+
+
+def test_switched_off_there_are_no_runs(engine: Engine, world: World) -> None:
+    world.write("web0-0", healthy=False)
+    engine.kernel.switch(False, by="test")
+    runs: list[Detection] = []
+    dispatcher = Dispatcher(engine, runs.append)
+    for _ in range(5):
+        dispatcher.take(detection("web0-0"))
+    dispatcher._pool.shutdown(wait=True)
+    assert (runs, world.effects()) == ([], [])
+
+
+def test_a_job_that_fails_frees_its_place(engine: Engine) -> None:
+    def fail(one: Detection) -> None:
+        raise RuntimeError("planted")
+
+    dispatcher = Dispatcher(engine, fail)
+    dispatcher.take(detection("web0-0"))
+    dispatcher._running[detection("web0-0").fingerprint].result(timeout=5)
+    done: list[str] = []
+    dispatcher.start(detection("web0-0").fingerprint, lambda: done.append("again"))
+    dispatcher._pool.shutdown(wait=True)
+    assert done == ["again"]
+
+
+def test_a_new_watcher_tells_the_end_of_what_an_earlier_one_saw(engine: Engine, world: World) -> None:
+    world.write("web1-0", healthy=False)
+    engine.kernel.incidents.observe(detection("web1-0"), world.targets())
+    world.write("web1-0", healthy=True)
+    told = [one for one in engine.watcher().poll() if one.status is Status.RESOLVED]
+    assert [one.instance for one in told] == ["web1-0"]
