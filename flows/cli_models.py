@@ -67,7 +67,7 @@ def benchmark(
     for model in catalog.enabled() if name is None else (name,):
         with progress(f"Benchmark of {model}") as tell:
             report = bench.benchmark(model, train, test, json_file, seeds, _share(tell))
-        bench.show(report)
+        bench.show(report, out())
 
 
 def _share(tell: Callable[[str, str], None]) -> Callable[[str, float], None]:

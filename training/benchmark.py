@@ -138,7 +138,7 @@ def show(report: Report, console: Console | None = None) -> None:
         table.add_section()
     console.print(table)
     for outcome in report.outcomes:
-        console.print("[green]met[/]   " if outcome.met else "[red]missed[/]", outcome)
+        console.print("[green]met[/]   " if outcome.met else "[red]missed[/]", str(outcome))
 
 
 def merged(text: str, name: str, section: str) -> str:
