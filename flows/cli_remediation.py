@@ -1,11 +1,11 @@
-"""`aiops remediate`, `approve` and `audit`. All of it works without Prefect: the kernel decides and remembers."""
+"""What an operator does about incidents and limits. All of it works without Prefect: the kernel decides and remembers."""
 
 from __future__ import annotations
 
 import getpass
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command(rich_help_panel=PANEL)(remediate)
     app.command(rich_help_panel=PANEL)(approve)
+    app.command(rich_help_panel=PANEL)(dismiss)
+    app.command(rich_help_panel=PANEL)(switch)
+    app.command(rich_help_panel=PANEL)(reset_breaker)
     app.add_typer(audit, name="audit", rich_help_panel=PANEL)
 
 
@@ -76,6 +79,33 @@ def approve(
     from flows.approve import answer
 
     _show(answer(plan, not deny, by or getpass.getuser()))
+
+
+def dismiss(incident: Annotated[str, typer.Argument(help="The incident's identifier.")]) -> None:
+    """Close an incident that waits for a human; the next detection of its instance opens a new one."""
+    from remediation.engine import engine
+
+    engine().kernel.incidents.dismiss(incident, getpass.getuser())
+    _show(engine().get(incident))
+
+
+def switch(
+    state: Annotated[Literal["on", "off"], typer.Argument(help="off: no repair begins.")],
+) -> None:
+    """The kill switch: stop, or allow again, every action that has not begun, in every process."""
+    from remediation.engine import engine
+
+    engine().kernel.switch(state == "on", getpass.getuser())
+    allowed = "may be taken" if engine().kernel.enabled() else "are stopped, in every process, from the next step on"
+    out().print(f"Remediation is switched {state}: actions {allowed}.")
+
+
+def reset_breaker() -> None:
+    """Close the circuit breaker by hand, after the reason of the failures is gone."""
+    from remediation.engine import engine
+
+    engine().kernel.reset_breaker(getpass.getuser())
+    out().print("The circuit breaker is closed; only outcomes from now on count.")
 
 
 def _list_waiting() -> None:

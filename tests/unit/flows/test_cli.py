@@ -213,6 +213,16 @@ def test_an_exported_trail_is_verified_and_a_changed_byte_found(run, kernel, tmp
     assert result.exit_code == 1 and "broken at entry 1 of" in result.stdout
 
 
+def test_the_kill_switch_and_the_breaker_are_in_the_hands_of_the_operator(run, kernel):
+    assert "are stopped" in run("switch", "off").stdout
+    assert not kernel.enabled()
+    assert "may be taken" in run("switch", "on").stdout
+    assert kernel.enabled()
+    assert "closed" in run("reset-breaker").stdout
+    assert kernel.breaker_state()["state"] == "closed"
+    assert "no incident named" in str(run("dismiss", "incident-nope").exception)
+
+
 def test_approve_lists_and_names_an_unknown_plan(run, kernel):
     assert "No plan waits for approval." in run("approve").stdout
     assert "plan-nope" in str(run("approve", "plan-nope").exception)
