@@ -1,4 +1,4 @@
-"""What an operator does about incidents and limits. All of it works without Prefect: the kernel decides and remembers."""
+"""What an operator does about incidents and limits. It works without Prefect: the kernel decides and remembers."""
 
 from __future__ import annotations
 
