@@ -43,7 +43,7 @@ FILE = ROOT / "BENCHMARKS.md"
 HEAD = """# Benchmarks
 
 Written by `aiops benchmark NAME`; do not edit. Every model stands beside a naive rule and a strong simple model, on the
-same folds, with 95 % intervals. No parameter or threshold is fitted on a judged part; designs were chosen on these public
+same folds, with 95 % intervals. No parameter or threshold is fitted on a judged part; designs were chosen on these
 development sets, so that only data nobody has looked at can confirm them.
 """
 Tables = dict[str, pa.Table]
