@@ -25,14 +25,14 @@ def test_the_loop_ends_with_a_repair_and_says_synthetic(finished):
 
 
 def test_every_model_answers_and_says_synthetic(finished, stack_environment):
-    base = f"http://127.0.0.1:{stack_environment['AIOPS__STACK__PORTS__API']}/api/v3/aiops"
-    status = httpx.get(f"{base}/models/status").json()["models"]
+    base = f"http://127.0.0.1:{stack_environment['AIOPS__STACK__PORTS__API']}"
+    status = httpx.get(f"{base}/api/v3/aiops/models/status").json()["models"]
     assert {name for name, model in status.items() if model["ready"]} == set(status)
     assert all(model["synthetic"] for model in status.values())
-    document = httpx.get(f"{base}/openapi.json").json()
+    document = httpx.get(f"{base}/api/v3/aiops/openapi.json").json()
     for model in status.values():
-        content = document["paths"][f"/api/v3/aiops/{model['route']}"]["post"]["requestBody"]["content"]
-        answer = httpx.post(f"{base}/{model['route']}", json=content["application/json"]["example"], timeout=30)
+        content = document["paths"][model["route"]]["post"]["requestBody"]["content"]
+        answer = httpx.post(f"{base}{model['route']}", json=content["application/json"]["example"], timeout=30)
         assert answer.status_code == 200, answer.text
         assert answer.json()["synthetic"] is True
 
