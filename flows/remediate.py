@@ -31,9 +31,9 @@ class Answer(RunInput):
 def remediate(detection: dict[str, Any]) -> dict[str, str]:
     """Handle one detection (the JSON of `remediation.records.Detection`) and say where its incident stands then."""
     incident = handle(detection)
-    if incident.state is State.AWAITING_APPROVAL and incident.approval:
+    while incident.state is State.AWAITING_APPROVAL and incident.approval and incident.approval.state == "pending":
         page(incident.id, timeline.markdown(incident))
-        incident = ask(incident, incident.approval.id)
+        incident = ask(incident, incident.approval.id)  # a plan that changed meanwhile is asked about anew
     page(incident.id, timeline.markdown(incident))
     say(f"{incident.id} is {incident.state}: {incident.reason}")
     return {"incident": incident.id, "state": str(incident.state), "reason": incident.reason}
