@@ -12,6 +12,7 @@ from functools import partial
 import pandas as pd
 
 from features import datasets
+from features.rates import LIVE
 from training import card, catalog, checks, gates, plots, provenance, registry
 from training.evaluate import MEAN, MODEL, Evaluation, Progress, evaluate, inputs
 from training.model import Fold, Model
@@ -21,7 +22,6 @@ SEEDS = {"default": 1, "full": 5}  # how many seeds are evaluated, by profile
 DRAWS = {"default": 40, "full": 200}  # of the bootstrap
 LEARNT = 500_000  # training rows of all folds; beyond, the default profile judges on the newest fold of each set only
 EXAMPLES = 5
-LIVE = "live"  # rows of the watched services: without labels, never judged, other ones every time
 
 
 @dataclass(frozen=True)

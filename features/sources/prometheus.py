@@ -21,6 +21,7 @@ import httpx
 import pyarrow as pa
 from prometheus_client.parser import text_string_to_metric_families
 
+from features.rates import LIVE
 from features.schema import TABLES
 from features.source import Batch, Source
 from infra.errors import DataError
@@ -125,7 +126,7 @@ def _time(stamp: object, now: datetime) -> datetime:
 def _rows(target: Target, points: list[_Point]) -> pa.Table:
     rows = [
         {
-            "dataset": "live",
+            "dataset": LIVE,
             "time": point.time,
             "service_name": target.service,
             "instance_id": target.instance,
