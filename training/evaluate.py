@@ -120,11 +120,11 @@ def _judge(model: Model, fold: Fold, seed: int, probe: bool) -> dict[str, tuple[
         start = time.perf_counter()
         learner.fit(train, model.spec.label)
         fitted = time.perf_counter()
-        scores = learner.predict(rows)
+        scores = fold.play(learner, rows) if fold.play else learner.predict(rows)
         times = dict(zip(SECONDS, (fitted - start, time.perf_counter() - fitted), strict=True))
         if not scores.index.equals(rows.index):
             raise DataError(f"{type(learner).__name__}.predict must give one row for each of {len(rows)}, same index")
-        if probe:
+        if probe and not fold.play:  # what is played is revealed step by step
             checks.causal_scores(model.spec, learner, rows, scores)
         judged[name] = (scores, {**model.measure(fold, scores), **times})
     return judged

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
@@ -69,11 +69,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Fold:
-    """One split: what may be learnt from, and what is judged. Rows without a label are history, never judged."""
+    """One split: what may be learnt from, and what is judged. Rows without a label are history, never judged.
+
+    `play`: how a learner that acts and sees what comes of it (a policy, an optimiser) meets the judged rows. It gets the
+    fitted learner and the rows without their labels, reveals outcomes one at a time, and returns the scores.
+    """
 
     dataset: str
     train: pd.DataFrame
     test: pd.DataFrame
+    play: Callable[[Learner, pd.DataFrame], pd.DataFrame] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Spec:
     purpose: str
     algorithm: str
     route: str
-    task: Literal["classification", "anomaly", "forecast", "policy", "ranking"]
+    task: Literal["classification", "multiclass", "anomaly", "forecast", "policy", "ranking"]
     views: tuple[View, ...]
     labels: View
     label: str
