@@ -71,8 +71,8 @@ class Target:
 class Fold:
     """One split: what may be learnt from, and what is judged. Rows without a label are history, never judged.
 
-    `play`: how a learner that acts and sees what comes of it (a policy, an optimiser) meets the judged rows. It gets the
-    fitted learner and the rows without their labels, reveals outcomes one at a time, and returns the scores.
+    `play`: how a learner that acts and sees what comes of it (a policy, an optimiser) meets the judged rows. It gets
+    the fitted learner and the rows without their labels, reveals outcomes one at a time, and returns the scores.
     """
 
     dataset: str
