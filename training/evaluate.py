@@ -1,34 +1,24 @@
 """The model and its baselines on the same folds: one tidy frame of figures, and their means with 95 % intervals.
 
-How the interval of a figure is found (column `method` of the summary):
-
-- `bootstrap`: one fold a seed. Entities of the test part are drawn with replacement (each keeps all its rows in order),
-  the metric is computed again, percentiles over all draws of all seeds: the noise of test part and seed together.
-- `corrected t`: several folds whose training parts overlap (cross-validation): Student's t over seeds × folds with the
-  variance corrected for the overlap (Nadeau & Bengio, "Inference for the generalization error", Machine Learning 2003).
-- `t`: several folds that share no training rows (one fold a machine, say): Student's t over the folds, seeds
-  averaged: another seed on the same machine is no further machine.
-- `none`: fewer than three figures; Student's t over two machines only says that there are two.
+How an interval is found is told in `training.intervals`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from infra.errors import DataError
-from training import checks, metrics
+from training import checks, intervals
+from training.intervals import DRAWS, MEAN, SECONDS
 from training.model import Fold, Model, Spec
 
 MODEL = "model"
-MEAN = "mean"  # the "data set" of a figure that is the mean over data sets
-DRAWS = 200
-FEWEST = 3  # figures that an interval is made from
-SECONDS = ("fit_seconds", "predict_seconds")
 Progress = Callable[[str, float], None]  # what is being done; share of the work done, 0..1
 Folds = Callable[[int], Iterable[Fold]]  # seed → the folds
 
@@ -48,17 +38,25 @@ class Evaluation:
 
     `runs`: dataset, contender, seed, fold, metric, value; one row a figure, times in seconds included.
     `summary`: dataset, contender, metric, mean, low, high, n, method; `dataset` is also `mean`.
+    `newest`: as `summary`, of the last fold of each data set and the first seed alone: what any two evaluations share.
     """
 
     runs: pd.DataFrame
     summary: pd.DataFrame
+    newest: pd.DataFrame
     scored: list[Scored] = field(repr=False)
     seeds: int = 1
 
-    def figure(self, metric: str, contender: str = MODEL) -> pd.Series | None:
+    @property
+    def judged(self) -> str:
+        """What was judged: two evaluations that say the same here can be held against each other."""
+        folds = self.runs.groupby("dataset")["fold"].nunique()
+        return ", ".join(f"{dataset}: {count}" for dataset, count in folds.items())
+
+    def figure(self, metric: str, contender: str = MODEL, newest: bool = False) -> pd.Series | None:
         """The summary row of `<dataset>/<name>`, or of `<name>` for the mean over data sets; None when not measured."""
         dataset, _, name = metric.rpartition("/")
-        rows = self.summary.query(
+        rows = (self.newest if newest else self.summary).query(
             "dataset == @where and contender == @contender and metric == @name",
             local_dict={"where": dataset or MEAN, "contender": contender, "name": name},
         )
@@ -80,35 +78,58 @@ def evaluate(
     figures; only the times differ.
     """
     seeds, tell = list(seeds), progress or (lambda what, share: None)
-    figures: list[dict[str, object]] = []
-    drawn: list[pd.DataFrame] = []
-    scored: list[Scored] = []
-    overlaps: dict[str, float] = {}
+    found = _Found(model, draws)
     for position, seed in enumerate(seeds):
         parts = _grouped(folds(seed))
         if not parts:
             raise DataError(f"{model.name()}: no fold can be made; each data set needs rows to learn from and to judge")
         total, number = sum(map(len, parts.values())), 0
         for dataset, group in parts.items():
-            overlaps[dataset] = _overlap(group, model.spec)
+            overlap = _overlap(group, model.spec)
             for index, fold in enumerate(group):
-                tell(
-                    f"{dataset}, seed {seed}, fold {index + 1} of {len(group)}",
-                    (position + number / total) / len(seeds),
-                )
-                judged = _judge(model, fold, seed, probe=position == index == 0)
-                for contender, (_, values) in judged.items():
-                    key = {"dataset": dataset, "contender": contender, "seed": seed, "fold": index}
-                    figures += [{**key, "metric": metric, "value": value} for metric, value in values.items()]
-                scores = {contender: found for contender, (found, _) in judged.items()}
-                if len(group) == 1:
-                    drawn.append(_bootstrap(model, fold, scores, draws, seed))
-                if position == 0:
-                    scored.append(_kept(model.spec, fold, scores))
+                what = f"{dataset}, seed {seed}, fold {index + 1} of {len(group)}"
+                tell(what, (position + number / total) / len(seeds))
+                found.take(fold, index, len(group), seed, overlap, first=position == 0)
                 number += 1
     tell("evaluated", 1.0)
-    runs = pd.DataFrame(figures).astype({"value": float})
-    return Evaluation(runs, _summary(runs, drawn, overlaps, model.spec.datasets), scored, len(seeds))
+    return found.evaluation(seeds)
+
+
+class _Found:
+    """What is gathered while folds are judged."""
+
+    def __init__(self, model: Model, draws: int) -> None:
+        self.model, self.draws = model, draws
+        self.figures: list[dict[str, object]] = []
+        self.drawn: dict[str, list[pd.DataFrame]] = defaultdict(list)
+        self.alone: set[str] = set()  # data sets of one fold
+        self.overlaps: dict[str, float] = {}
+        self.scored: list[Scored] = []
+
+    def take(self, fold: Fold, index: int, count: int, seed: int, overlap: float, first: bool) -> None:
+        """Judge fold `index` of `count` of its data set; `first`: it is the first seed."""
+        judged = _judge(self.model, fold, seed, probe=first and index == 0)
+        for contender, (_, values) in judged.items():
+            key = {"dataset": fold.dataset, "contender": contender, "seed": seed, "fold": index}
+            self.figures += [{**key, "metric": metric, "value": value} for metric, value in values.items()]
+        scores = {contender: given for contender, (given, _) in judged.items()}
+        self.overlaps[fold.dataset] = overlap
+        if count == 1:
+            self.alone.add(fold.dataset)
+            self.drawn[fold.dataset].append(intervals.drawn(self.model, fold, scores, self.draws, seed))
+        elif first and not overlap:  # the folds' own spread is the larger part: fewer draws of each do
+            draws = max(2, self.draws // (2 * count))
+            self.drawn[fold.dataset].append(intervals.drawn(self.model, fold, scores, draws, seed, index))
+        if first:
+            self.scored.append(_kept(self.model.spec, fold, scores))
+
+    def evaluation(self, seeds: list[int]) -> Evaluation:
+        """All of it, summarised."""
+        runs, sets = pd.DataFrame(self.figures).astype({"value": float}), self.model.spec.datasets
+        last = (runs["fold"] == runs.groupby("dataset")["fold"].transform("max")) & (runs["seed"] == seeds[0])
+        alone = {dataset: self.drawn[dataset] for dataset in self.alone}
+        summary = intervals.summary(runs, self.drawn, self.overlaps, sets)
+        return Evaluation(runs, summary, intervals.summary(runs[last], alone, {}, sets), self.scored, len(seeds))
 
 
 def _judge(model: Model, fold: Fold, seed: int, probe: bool) -> dict[str, tuple[pd.DataFrame, dict[str, float]]]:
@@ -152,72 +173,3 @@ def _overlap(folds: list[Fold], spec: Spec) -> float:
     shared = second.isin(first).any()
     labelled = [(fold.test[spec.label].notna().sum(), fold.train[spec.label].notna().sum()) for fold in folds]
     return float(np.mean([test / max(train, 1) for test, train in labelled])) if shared else 0.0
-
-
-def _bootstrap(model: Model, fold: Fold, scores: dict[str, pd.DataFrame], draws: int, seed: int) -> pd.DataFrame:
-    """Metrics of `draws` resampled test parts, the same for each contender: dataset, contender, metric, value.
-
-    Empty when there is one entity only. The Row's sequences are left out: no metric needs them, and they are the bulk.
-    """
-    entity, kinds = model.spec.labels.entity, model.spec.row.kinds()
-    sequences = [name for name, (kind, _) in kinds.items() if kind in (list[float], list[str])]
-    judged = fold.test.drop(columns=sequences)
-    rows = list(judged.reset_index(drop=True).groupby(entity, sort=True).indices.values())
-    random = np.random.default_rng(seed)
-    found = []
-    for _ in range(draws if len(rows) > 1 else 0):
-        drawn = random.integers(len(rows), size=len(rows))
-        picked = np.concatenate([rows[i] for i in drawn])
-        test = judged.iloc[picked].reset_index(drop=True)
-        test[entity] = np.repeat(np.arange(len(rows)), [len(rows[i]) for i in drawn])  # drawn twice, it is two entities
-        again = Fold(fold.dataset, fold.train, test)
-        for name, given in scores.items():
-            values = model.measure(again, given.iloc[picked].reset_index(drop=True))
-            found += [(fold.dataset, name, metric, value) for metric, value in values.items()]
-    return pd.DataFrame(found, columns=["dataset", "contender", "metric", "value"]).dropna()
-
-
-def _summary(
-    runs: pd.DataFrame, drawn: list[pd.DataFrame], overlaps: dict[str, float], main: tuple[str, ...]
-) -> pd.DataFrame:
-    key = ["dataset", "contender", "metric"]
-    samples = {k: group["value"].to_numpy() for k, group in pd.concat(drawn).groupby(key)} if drawn else {}
-    rows = []
-    for (dataset, contender, metric), part in runs.groupby(key, sort=False):
-        overlap = 0.0 if metric in SECONDS else overlaps[str(dataset)]
-        values = part["value"] if overlap else part.groupby("fold")["value"].mean()
-        found = _interval(values.dropna().to_numpy(), samples.get((dataset, contender, metric)), overlap)
-        rows.append([dataset, contender, metric, *found])
-    summary = pd.DataFrame(rows, columns=[*key, "mean", "low", "high", "n", "method"])
-    means = pd.DataFrame(_means(summary, main), columns=summary.columns)
-    return pd.concat([summary, means], ignore_index=True) if len(means) else summary
-
-
-def _interval(values: np.ndarray, sample: np.ndarray | None, overlap: float) -> tuple[float, float, float, int, str]:
-    """mean, low, high, n, method"""
-    mean = float(values.mean()) if len(values) else np.nan
-    if sample is not None and len(sample) > 1:
-        low, high = np.quantile(sample, [0.025, 0.975])
-        return mean, float(low), float(high), len(values), "bootstrap"
-    if len(values) < FEWEST:
-        return mean, np.nan, np.nan, len(values), "none"
-    found = metrics.mean_interval(values.tolist(), overlap=overlap)
-    return mean, found.low, found.high, len(values), "corrected t" if overlap else "t"
-
-
-def _means(summary: pd.DataFrame, main: tuple[str, ...]) -> Iterator[list[object]]:
-    """The mean over data sets of each figure that every data set has; half widths of independent sets add in squares.
-
-    Only the model's own data sets count where they are there: variants of them (`<set>_unseen`) are no further sets.
-    """
-    if summary["dataset"].isin(main).any():
-        summary = summary[summary["dataset"].isin(main)]
-    sets = summary["dataset"].nunique()
-    for (contender, metric), part in summary.groupby(["contender", "metric"], sort=False):
-        if len(part) < sets or part["mean"].isna().any():
-            continue
-        mean, count = part["mean"].mean(), len(part)
-        below = np.sqrt(((part["mean"] - part["low"]) ** 2).sum(skipna=False)) / count
-        above = np.sqrt(((part["high"] - part["mean"]) ** 2).sum(skipna=False)) / count
-        method = " and ".join(sorted(set(part["method"])))
-        yield [MEAN, contender, metric, mean, mean - below, mean + above, int(part["n"].sum()), method]

@@ -6,7 +6,8 @@
    interval as recorded (at most `TOLERANCE` below the figure: two machines have an interval that allows anything), or
    the floor that the champion itself had to reach when both learnt from the same data, whichever is higher. So noise
    does not block a retraining, and many small losses cannot add up. The recorded figures are compared, not the
-   champion scored anew: it has been fitted on all of the data, so any fold would flatter it.
+   champion scored anew: it has been fitted on all of the data, so any fold would flatter it. Where the two were judged
+   on different folds (the default profile judges a large model on the newest ones), the newest of both are compared.
 
 A first version gets no other treatment: missed targets make it a challenger, and serving, which falls back to
 `@challenger` while there is no champion, says so in every answer.
@@ -25,6 +26,7 @@ from training.evaluate import MODEL, Evaluation
 from training.model import Spec, Target
 
 TOLERANCE = 0.05  # share of the champion's figure
+SCOPES = {"": False, "_newest": True}  # of a recorded headline and floor: all judged folds, the newest ones only
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,11 @@ def outcomes(spec: Spec, evaluation: Evaluation) -> list[Outcome]:
 
 def decide(spec: Spec, evaluation: Evaluation, data: str, champion: Mapping[str, str] | None = None) -> Decision:
     """Hold a version against the gates. `data`: digest of its data; `champion`: the tags of the present one."""
-    figure = evaluation.figure(spec.headline)
-    tags = (
-        {}
-        if figure is None
-        else {"headline": f"{figure['mean']:.6g}", "floor": f"{_floor(spec, figure, data, champion):.6g}"}
-    )
+    tags = {"judged": evaluation.judged}
+    for suffix, newest in SCOPES.items():
+        if (figure := evaluation.figure(spec.headline, newest=newest)) is not None:
+            tags[f"headline{suffix}"] = f"{figure['mean']:.6g}"
+            tags[f"floor{suffix}"] = f"{_floor(spec, figure, data, champion, suffix):.6g}"
     failed = tuple(_failures(spec, evaluation, champion))
     decision = Decision("challenger" if failed else "champion", failed, tags)
     return Decision(decision.alias, failed, {**tags, "gate_reason": decision.reason, "data": data})
@@ -116,14 +117,23 @@ def _failures(spec: Spec, evaluation: Evaluation, champion: Mapping[str, str] | 
     sign = -1 if lower_is_better(spec, spec.headline) else 1
     if sign * figure["mean"] <= sign * naive["mean"]:
         yield f"not better than the naive rule: {spec.headline} {figure['mean']:.4g} against {naive['mean']:.4g}"
-    if champion and "floor" in champion and sign * figure["mean"] < sign * float(champion["floor"]):
+    if champion:
+        yield from _losses(spec, evaluation, champion, sign)
+
+
+def _losses(spec: Spec, evaluation: Evaluation, champion: Mapping[str, str], sign: int) -> Iterator[str]:
+    """What is worse than the champion, on the folds that both were judged on."""
+    suffix = "" if champion.get("judged") == evaluation.judged else "_newest"
+    figure, floor = evaluation.figure(spec.headline, newest=SCOPES[suffix]), champion.get(f"floor{suffix}")
+    if figure is not None and floor is not None and sign * figure["mean"] < sign * float(floor):
+        folds = " on the newest folds" if suffix else ""
         yield (
-            f"worse than the champion: {spec.headline} {figure['mean']:.4g}, the champion has "
-            f"{champion.get('headline', '?')} and its floor is {champion['floor']}"
+            f"worse than the champion: {spec.headline} {figure['mean']:.4g}{folds}, the champion has "
+            f"{champion.get(f'headline{suffix}', '?')} and its floor is {floor}"
         )
 
 
-def _floor(spec: Spec, figure: pd.Series, data: str, champion: Mapping[str, str] | None) -> float:
+def _floor(spec: Spec, figure: pd.Series, data: str, champion: Mapping[str, str] | None, suffix: str) -> float:
     """What the next version must reach: the worse end of this interval, or the inherited floor if stricter."""
     sign = -1 if lower_is_better(spec, spec.headline) else 1
     worse = figure["high"] if sign < 0 else figure["low"]
@@ -131,6 +141,6 @@ def _floor(spec: Spec, figure: pd.Series, data: str, champion: Mapping[str, str]
     own = mean - sign * (
         0.0 if math.isnan(half) else min(half, TOLERANCE * abs(mean))
     )  # no interval: the figure itself
-    if champion and champion.get("data") == data and "floor" in champion:
-        return sign * max(sign * own, sign * float(champion["floor"]))
+    if champion and champion.get("data") == data and f"floor{suffix}" in champion:
+        return sign * max(sign * own, sign * float(champion[f"floor{suffix}"]))
     return own

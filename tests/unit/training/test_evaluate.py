@@ -11,7 +11,7 @@ import pytest
 
 from infra.errors import DataError
 from tests.models import tiny
-from training import catalog
+from training import catalog, intervals
 from training.evaluate import MEAN, MODEL, SECONDS, Evaluation, evaluate, inputs
 from training.learner import Learner
 from training.model import Fold, Model
@@ -88,7 +88,31 @@ def test_folds_without_common_training_rows_count_once_each(model: Model) -> Non
     found = evaluate(model, folds, seeds=range(3))
     row = found.figure("tiny/brier")
     assert row is not None
-    assert (row["method"], row["n"]) == ("t", 4)
+    assert (row["method"], row["n"]) == ("fold bootstrap", 4)
+    assert 0 <= row["low"] < row["mean"] < row["high"] <= 1
+    assert found.judged == "tiny: 4"
+    newest = found.figure("tiny/brier", newest=True)
+    last = found.runs.query("contender == 'model' and metric == 'brier' and fold == 3 and seed == 0")["value"]
+    assert newest is not None
+    assert newest["mean"] == pytest.approx(last.item())
+
+
+def test_one_entity_is_drawn_by_stretches_of_its_time(model: Model) -> None:
+    """The metric's range bounds the interval, and more rows make it narrower."""
+
+    def width(rows: int) -> float:
+        random = np.random.default_rng(0)
+        truth = np.arange(rows) % 2 == 0
+        time = pd.date_range("2024-01-01", periods=rows, freq="min", tz="UTC")
+        test = pd.DataFrame({"host": "h1", "time": time, "failed": truth, "recent": None}).sample(frac=1.0)
+        scores = pd.DataFrame({"probability": test["failed"] * 0.2 + random.random(rows) * 0.8})
+        fold = Fold("tiny", test, test)
+        found = intervals.drawn(model, fold, {MODEL: scores}, 100, 0).query("metric == 'roc_auc'")["value"]
+        assert len(found) == 100
+        assert found.between(0, 1).all()
+        return float(np.ptp(found))
+
+    assert width(4000) < width(400) / 2
 
 
 def test_mean_is_over_data_sets_and_only_where_all_have_the_figure(model: Model) -> None:

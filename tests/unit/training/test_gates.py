@@ -20,24 +20,41 @@ def spec() -> Iterator[Spec]:
         yield replace(catalog.load(name).spec, targets=(Target("roc_auc", 0.8),))
 
 
-def _evaluation(model: float = 0.9, naive: float = 0.6, half: float = 0.02, metric: str = "roc_auc") -> Evaluation:
+def _evaluation(
+    model: float = 0.9, naive: float = 0.6, half: float = 0.02, metric: str = "roc_auc", folds: int = 1
+) -> Evaluation:
+    """One fold: the newest is all; more: the newest is a little better than the mean of all."""
+    summary = _summary(model, naive, half, metric)
+    newest = summary if folds == 1 else _summary(model + 0.01, naive, half, metric)
+    return Evaluation(pd.DataFrame({"dataset": "tiny", "fold": range(folds)}), summary, newest, [])
+
+
+def _summary(model: float, naive: float, half: float, metric: str) -> pd.DataFrame:
     rows = [
         (dataset, contender, metric, mean, mean - half, mean + half, 5, "t")
         for dataset in ("tiny", "mean")
         for contender, mean in (("model", model), ("naive", naive), ("strong", 0.85))
     ]
     columns = ["dataset", "contender", "metric", "mean", "low", "high", "n", "method"]
-    return Evaluation(pd.DataFrame(), pd.DataFrame(rows, columns=columns), [])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _champion(headline: float, floor: float, data: str = "d1") -> dict[str, str]:
-    return {"headline": str(headline), "floor": str(floor), "data": data}
+    return {"headline": str(headline), "floor": str(floor), "data": data, "judged": "tiny: 1"}
 
 
 def test_all_gates_hold(spec: Spec) -> None:
     decision = gates.decide(spec, _evaluation(), "d1")
     assert (decision.alias, decision.failed) == ("champion", ())
-    assert decision.tags == {"headline": "0.9", "floor": "0.88", "gate_reason": "every gate holds", "data": "d1"}
+    assert decision.tags == {
+        "headline": "0.9",
+        "floor": "0.88",
+        "headline_newest": "0.9",
+        "floor_newest": "0.88",
+        "gate_reason": "every gate holds",
+        "data": "d1",
+        "judged": "tiny: 1",
+    }
 
 
 def test_a_missed_target_makes_a_challenger_even_of_the_first_version(spec: Spec) -> None:
@@ -90,6 +107,15 @@ def test_small_losses_cannot_add_up(spec: Spec) -> None:
         champion = decision.tags
     assert champion["floor"] == "0.88"  # not 0.865, the lower end of the newest interval
     assert gates.decide(spec, _evaluation(model=0.875), "d1", champion).alias == "challenger"
+
+
+@pytest.mark.parametrize(("figure", "alias"), [(0.875, "champion"), (0.865, "challenger")])
+def test_versions_judged_on_different_folds_meet_on_the_newest(spec: Spec, figure: float, alias: str) -> None:
+    champion = gates.decide(spec, _evaluation(model=0.9), "d1").tags  # the newest fold only: floor 0.88
+    decision = gates.decide(spec, _evaluation(model=figure, folds=3), "d1", champion)  # newest: figure + 0.01
+    assert decision.alias == alias
+    if decision.failed:
+        assert decision.reason.startswith("worse than the champion: roc_auc 0.875 on the newest folds, the champion")
 
 
 def test_other_data_starts_a_new_floor(spec: Spec) -> None:

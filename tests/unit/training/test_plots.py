@@ -56,7 +56,8 @@ def test_anomaly_shows_scores_threshold_and_labels(model: Model) -> None:
     scores = {name: pd.DataFrame({"score": score * k, "threshold": 1.2}) for name, k in (("model", 1), ("naive", 0.5))}
     summary = pd.DataFrame(columns=["dataset", "contender", "metric", "mean", "low", "high", "n", "method"])
     found = plots.figures(
-        replace(model.spec, task="anomaly"), Evaluation(pd.DataFrame(), summary, [Scored("tiny", truth, scores)])
+        replace(model.spec, task="anomaly"),
+        Evaluation(pd.DataFrame(), summary, summary, [Scored("tiny", truth, scores)]),
     )
     _, timeline = found["plots/tiny.png"].axes
     assert [text.get_text() for text in timeline.get_legend().get_texts()] == ["score", "threshold", "anomaly (label)"]
