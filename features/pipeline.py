@@ -37,9 +37,9 @@ def prepare(
     """
     tell = progress or (lambda _: None)
     wanted = views(models)
-    names = sorted({name for _, sets in wanted.values() for name in sets if name != lake.LIVE})
+    names = sets(models)
     loaded = {name: load(name, tell) for name in names}
-    made = {view.name: gate(view, transform(view, sets), tell) for view, sets in wanted.values()}
+    made = {view.name: gate(view, transform(view, of), tell) for view, of in wanted.values()}
     register(registered or models)
     served = [view for view, _ in wanted.values() if view.online] if materialize else []
     online = store.materialize(served)
@@ -54,6 +54,11 @@ def views(models: Wanted) -> dict[str, tuple[View, tuple[str, ...]]]:
             known = found.get(view.name, (view, ()))[1]
             found[view.name] = (view, tuple(sorted({*known, *sets})))
     return found
+
+
+def sets(models: Wanted) -> list[str]:
+    """The public data sets that `models` are made from."""
+    return sorted({name for _, _, names in models.values() for name in names if name != lake.LIVE})
 
 
 def register(models: Wanted) -> None:

@@ -38,16 +38,20 @@ def prepare() -> None:
 
 
 @app.command(rich_help_panel="Start here")
-def run() -> None:
+def run(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models to wait for; three when left out.")
+    ] = None,
+) -> None:
     """Run the whole loop once on real data.
 
-    Start the stack, load the data, build the features, train, register and deploy the models, break a live workload,
-    detect, repair and verify, and end with a summary. The stack stays up.
+    Start the stack, load the data, build the features, train, register and deploy models, break a live workload,
+    detect, repair and verify, and end with a summary. The stack stays up and trains the other models meanwhile.
     """
     from flows.run import main_job
 
     with progress("Running the whole loop") as tell:
-        main_job(tell)
+        main_job(tell, tuple(names or ()))
 
 
 @app.command(rich_help_panel=STACK)

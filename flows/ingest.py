@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow, task
 
 from features import datasets as manifest
-from features import lake, pipeline
+from features import pipeline
 from flows.show import say, table
 from training import catalog
 
@@ -16,8 +16,7 @@ def ingest(datasets: list[str] | None = None) -> dict[str, int]:
 
     What did not change is not read again.
     """
-    wanted = pipeline.views(catalog.features(catalog.enabled()))
-    names = datasets or sorted({name for _, sets in wanted.values() for name in sets if name != lake.LIVE})
+    names = datasets or pipeline.sets(catalog.features(catalog.enabled()))
     counts = {name: land(name) for name in names}
     table("lake", [_row(name, count) for name, count in counts.items()], "What the lake holds")
     return counts

@@ -22,27 +22,56 @@ from remediation.records import Incident, State, Verdict
 
 Tell = Callable[[str, str], None]
 FAULT, SERVICE = "killed", "front"
+FIRST = ("anomaly_detector", "churn_predictor", "failure_predictor")  # one of each kind; the watcher needs the first
 PATIENCE = 60.0  # seconds from the fault to the end of its repair
 
 
-def main_job(tell: Tell) -> None:
-    """Start the stack, then data, features, models, deployment, a fault and its repair; prints the summary."""
+def main_job(tell: Tell, names: tuple[str, ...] = ()) -> None:
+    """Start the stack, then data, features, models, deployment, a fault and its repair; prints the summary.
+
+    `names`: the models to take through the loop; default: `FIRST`. The others are trained in the background.
+    """
     begun = time.monotonic()
+    from training import catalog
+
+    enabled = catalog.enabled()
+    chosen = catalog.enabled(names) if names else tuple(name for name in FIRST if name in enabled)
     stack.up(tell)
     _deployments(tell)
     _follow(tell)
+    _loop(list(chosen))
+    broken_at, incident = exercise(tell)
+    others = _train_later([name for name in enabled if name not in chosen])
+    out().print(Group("", _models(), "", _events(broken_at, incident), "", _addresses()))
+    out().print(f"\nThe whole loop took {time.monotonic() - begun:.0f} s. The stack stays up; `aiops down` stops it.")
+    if others:
+        out().print(f"In training meanwhile: {', '.join(others)}; follow the run `train` in Prefect.")
+
+
+def _loop(chosen: list[str]) -> None:
+    """Data, features, training and deployment of the `chosen` models, each a flow."""
+    from features import pipeline
     from flows.deploy import deploy
     from flows.ingest import ingest
     from flows.materialize import materialize
     from flows.train import train
+    from training import catalog
 
-    ingest()
-    materialize()
-    train()
-    deploy()
-    broken_at, incident = exercise(tell)
-    out().print(Group("", _models(), "", _events(broken_at, incident), "", _addresses()))
-    out().print(f"\nThe whole loop took {time.monotonic() - begun:.0f} s. The stack stays up; `aiops down` stops it.")
+    ingest(pipeline.sets(catalog.features(tuple(chosen))))
+    materialize(chosen)
+    train(chosen)
+    deploy(chosen)
+
+
+def _train_later(names: list[str]) -> list[str]:
+    """Give those of `names` that are due to the worker; returns them."""
+    from prefect.deployments import run_deployment
+
+    from training import trainer
+
+    if due := [name for name in names if trainer.due(name)]:
+        run_deployment("train/local", parameters={"models": due}, timeout=0, flow_run_name="train")
+    return due
 
 
 def exercise(tell: Tell) -> tuple[datetime, Incident]:
@@ -104,6 +133,8 @@ def _models() -> Table:
     table = Table("Model", "Alias", "Metric", "Value", "Target", "Met", "Strong", "Naive", title="Models")
     with Client() as client:
         for name, status in client.status().models.items():
+            if not status.ready:
+                continue
             version = registry.current(name, status.alias or "challenger")
             figures = registry.metrics(version) if version else {}
             first = f"{name} v{status.version}", f"{status.alias}{', synthetic' if status.synthetic else ''}"
