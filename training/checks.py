@@ -18,7 +18,7 @@ from features.view import Columns, Frames, View
 from infra.errors import DataError
 from training import signature
 from training.learner import Learner
-from training.model import Fold, Spec
+from training.model import Fold, Model, Spec
 
 SHOWN = 5  # rows named in a message
 SAMPLE = 200  # rows validated by pydantic itself, evenly spread; the vectorised checks see all
@@ -191,6 +191,27 @@ def causal_scores(spec: Spec, learner: Learner, rows: pd.DataFrame, scores: pd.D
             raise DataError(
                 f"score {name!r} of {type(learner).__name__} depends on later rows (rows {late}); "
                 "thresholds and scaling come from fit, never from what is judged"
+            )
+
+
+def unadjusted(model: Model, fold: Fold, scores: pd.DataFrame) -> None:
+    """A score that finds one row of each event gets no credit for the others (point adjustment).
+
+    `scores`: what a learner gave for the fold, with `score` and `threshold`. Tried on the first entity with an event.
+    """
+    entity, positive = fold.test[model.spec.labels.entity], fold.test[model.spec.label].eq(True)
+    part = fold.test[entity == entity[positive].iloc[0]].sort_values("time", kind="stable")
+    truth = positive[part.index]
+    begins = truth & ~truth.shift(fill_value=False)
+    planted = scores.loc[part.index].assign(score=begins.astype(float) * 2, threshold=1.0)
+    figures = model.measure(Fold(fold.dataset, fold.train, part), planted)
+    found, events = int(begins.sum()), int(truth.sum())
+    bounds = {"f1": 2 * found / (found + events), "pr_auc": found / events + events / len(part)}
+    for name, bound in bounds.items():
+        if figures.get(name, 0.0) > bound + 1e-6:
+            raise DataError(
+                f"metric {name!r} is {figures[name]:.3f} when one row of each event is found, at most {bound:.3f} is "
+                "right: it is point-adjusted; count rows, and give events a metric of their own"
             )
 
 

@@ -147,6 +147,8 @@ def _judge(model: Model, fold: Fold, seed: int, probe: bool) -> dict[str, tuple[
             raise DataError(f"{type(learner).__name__}.predict must give one row for each of {len(rows)}, same index")
         if probe and not fold.play:  # what is played is revealed step by step
             checks.causal_scores(model.spec, learner, rows, scores)
+        if probe and model.spec.task == "anomaly":
+            checks.unadjusted(model, fold, scores)
         judged[name] = (scores, {**model.measure(fold, scores), **times})
     return judged
 

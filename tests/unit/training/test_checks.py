@@ -226,3 +226,25 @@ def test_a_threshold_taken_from_the_judged_part_is_found(model: Model, frame: pd
         checks.causal_scores(model.spec, Judging(), rows, Judging().predict(rows))
     honest = model.build().fit(inputs(model.spec, frame, label=True), "failed")
     checks.causal_scores(model.spec, honest, rows, honest.predict(rows))
+
+
+def test_point_adjustment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, random = catalog.make("anomaly_detector"), np.random.default_rng(0)
+    truth = np.arange(2000) % 200 < 40
+    test = pd.DataFrame({"instance": "a", "anomalous": truth, "step": 60.0, "blamed": [[]] * 2000})
+    test["time"] = pd.date_range("2026-01-01", periods=2000, freq="min", tz="UTC")
+    scores = pd.DataFrame({"score": random.random(2000), "threshold": 1.0, "metrics": None, "effects": None})
+    fold, honest = Fold("a", test, test.sample(frac=1.0, random_state=1)), type(model).measure
+    checks.unadjusted(model, fold, scores)
+
+    def adjusted(self: Model, fold: Fold, scores: pd.DataFrame) -> dict[str, float]:
+        """The whole event counts as found when one of its rows is (Xu et al., WWW 2018)."""
+        part = fold.test.sort_values("time")
+        event = (part["anomalous"] != part["anomalous"].shift()).cumsum()
+        best = scores["score"].loc[part.index].groupby(event).transform("max")
+        raised = scores["score"].where(~part["anomalous"].reindex(scores.index), best.reindex(scores.index))
+        return honest(self, fold, scores.assign(score=raised))
+
+    monkeypatch.setattr(type(model), "measure", adjusted)
+    with pytest.raises(DataError, match=r"metric 'f1' is 1.000 .* point-adjusted"):
+        checks.unadjusted(model, fold, scores)
