@@ -5,11 +5,11 @@ The JSON report (`Report.content`), schema 1; a key is never renamed or removed 
     schema, model, date (UTC), git_sha, command, protocol, seeds, synthetic, seconds, peak_memory_bytes
     data      {data set: {rows, judged, positive, digest}}  rows: all; judged: labelled; positive: null if not binary
     results   [{dataset, metric, contender, mean, ci_low, ci_high, n, method}]  dataset `mean`: over data sets;
-              contender: model, strong, naive; null where nothing was measured; method: see `training.evaluate`
+              contender: model, strong, naive; null where nothing was measured; method: see `training.intervals`
     targets   [{metric, direction, bound, value, met, source, baseline}]
 
 `BENCHMARKS.md` holds the newest such report of every model on its reference sets; each is a section between two
-comments and is replaced as a whole.
+comments and is replaced as a whole. The first line of a section is its row of the overview, in a comment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from features import build, datasets
 from infra.errors import DataError
 from infra.settings import ROOT
 from training import card, catalog, checks, gates, provenance
-from training.evaluate import Evaluation, Folds, Progress, evaluate
+from training.evaluate import MODEL, Evaluation, Folds, Progress, evaluate
 from training.model import Model
 
 if TYPE_CHECKING:
@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 FILE = ROOT / "BENCHMARKS.md"
 HEAD = """# Benchmarks
 
-Written by `aiops benchmark NAME`; do not edit. Every model stands beside a naive rule and a strong simple model, on the
-same folds, with 95 % intervals. No parameter or threshold is fitted on a judged part; designs were chosen on these
-development sets, so that only data nobody has looked at can confirm them.
+Written by `aiops benchmark NAME` (`--all`: every model); do not edit. Every model stands beside a naive rule and a
+strong simple model, on the same folds, with 95 % intervals. No parameter or threshold is fitted on a judged part;
+designs were chosen on these development sets, so that only data nobody has looked at can confirm them.
 """
+OVERVIEW = ("model", "metric", "value", "strong", "naive", "specified", "targets met")
 Tables = dict[str, pa.Table]
 
 
@@ -63,15 +64,26 @@ class Report:
         facts = self.content
         data = "; ".join(f"{name}: {_counts(entry)}" for name, entry in facts["data"].items())
         lines = [
+            f"<!-- row {' | '.join(self._overview())} -->",
             f"## {self.model.name()}",
             "**Synthetic data: these figures say nothing about a real system.**" if facts["synthetic"] else "",
             f"Protocol: {facts['protocol']}. Seeds: {facts['seeds']}. Data: {data}.",
             card.results(self.evaluation),
             card.verdicts(self.outcomes),
-            f"Intervals: {', '.join(sorted(set(self.evaluation.summary['method'])))} (see `training/evaluate.py`). "
+            f"Intervals: {', '.join(sorted(set(self.evaluation.summary['method'])))} (see `training/intervals.py`). "
             f"{facts['date']}, commit {facts['git_sha'][:12]}, {facts['seconds']:.0f} s: `{facts['command']}`",
         ]
         return "\n\n".join(line for line in lines if line)
+
+    def _overview(self) -> list[str]:
+        """The cells of `OVERVIEW`: the headline of each contender, and the targets."""
+        name, headline = self.model.name(), self.model.spec.headline
+        figures = (self.evaluation.figure(headline, who) for who in (MODEL, "strong", "naive"))
+        cells = ["–" if one is None else card.shown(*one[["mean", "low", "high"]]) for one in figures]
+        asked = [one for one in self.outcomes if one.target.source == "specification"]
+        specified = ", ".join(f"{one.target.metric} {one.short()}" for one in asked) or "–"
+        met = sum(one.met for one in self.outcomes)
+        return [f"[{name}](#{name})", headline, *cells, specified, f"{met} of {len(self.outcomes)}"]
 
 
 def benchmark(
@@ -147,7 +159,10 @@ def merged(text: str, name: str, section: str) -> str:
     found = dict(re.findall(r"<!-- begin (\w+) -->\n(.*?)\n<!-- end \1 -->", text, re.DOTALL))
     found[name] = section
     sections = (f"<!-- begin {each} -->\n{found[each]}\n<!-- end {each} -->" for each in sorted(found))
-    return HEAD + "\n" + "\n\n".join(sections) + "\n"
+    rows = [match[1] for each in sorted(found) if (match := re.match(r"<!-- row (.*?) -->", found[each]))]
+    lines = [" | ".join(OVERVIEW), "|".join(["---"] * len(OVERVIEW)), *rows]
+    overview = "\n".join(f"| {line} |" for line in lines)
+    return HEAD + "\n" + overview + "\n\n" + "\n\n".join(sections) + "\n"
 
 
 def _parts(model: Model, train: Path | None, test: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

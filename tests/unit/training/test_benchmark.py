@@ -82,13 +82,15 @@ def test_reference_sets_fill_page_and_report(write: Write, tmp_path: Path) -> No
     assert "| tiny | roc_auc | 0." in text
     assert "150 labelled rows" in text
     assert "- met: roc_auc is" in text
+    assert "\n| [tiny_scorer](#tiny_scorer) | roc_auc | 0." in text
 
 
 def test_a_second_run_replaces_its_own_section_only() -> None:
     page = benchmark.merged(benchmark.HEAD, "b_model", "## b_model\n\nreplaced")
-    page = benchmark.merged(page, "a_model", "## a_model\n\nkept")
+    page = benchmark.merged(page, "a_model", "<!-- row a_model | f1 -->\n\n## a_model\n\nkept")
     page = benchmark.merged(page, "b_model", "## b_model\n\nnew")
     assert page.count("## ") == 2
+    assert "\n| a_model | f1 |\n\n" in page  # the overview, above the sections
     assert "replaced" not in page
     assert page.index("kept") < page.index("new")
     assert benchmark.merged(page, "b_model", "## b_model\n\nnew") == page
