@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from features import lake, schema, source, store, table
+from features import lake, sampling, schema, source, store, table
 from features.view import View
 
 logger = logging.getLogger("aiops.stream")
@@ -49,7 +49,7 @@ class Stream:
 
         Raises DataError when the rows do not fit the table.
         """
-        batch = schema.conform(name, rows)
+        batch = sampling.admitted(name, schema.conform(name, rows))
         self._raw[name].append(batch)
         if sum(map(len, self._raw[name])) >= FLUSH_ROWS:
             self.flush()
