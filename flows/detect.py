@@ -16,7 +16,7 @@ from flows.remediate import remediate
 from flows.show import say
 from infra.errors import AiopsError
 from infra.settings import settings
-from remediation.detect import Debounce, from_anomalies
+from remediation.detect import Debounce, from_anomalies, looks
 from remediation.engine import engine
 from remediation.records import Detection, Status
 from serving.client import Client
@@ -73,10 +73,7 @@ def detect() -> list[str]:
 
 @task(name="look", tags=["remediation"])
 def look() -> list[Detection]:
-    sweep, health = Sweep(), settings().remediation.health
-    found: list[Detection] = []
-    for number in range(health.of):
-        time.sleep(health.interval.total_seconds() if number else 0)
-        found += sweep.look()
+    health = settings().remediation.health
+    found = [detection for seen in looks(Sweep().look, health) for detection in seen]
     say(f"{len(found)} detections in {health.of} looks")
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,13 @@ from infra.settings import Health
 from remediation.health import sick, symptom
 from remediation.inventory import Inventory
 from remediation.records import Blame, Detection, Name, Observation, Probability, Record, Status
+
+
+def looks(look: Callable[[], list[Detection]], limits: Health) -> Iterator[list[Detection]]:
+    """As many looks as debouncing may need, an interval apart."""
+    for number in range(limits.of):
+        time.sleep(limits.interval.total_seconds() if number else 0)
+        yield look()
 
 
 class Debounce:
