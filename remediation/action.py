@@ -13,8 +13,9 @@ from typing import ClassVar, Generic, TypeVar
 from pydantic import ConfigDict
 
 from infra import plugins
-from infra.errors import PluginError, SettingsError, nearest
+from infra.errors import PluginError, SettingsError
 from infra.settings import Remediation, Settings
+from remediation import vocabulary
 from remediation.records import Effect, Plan, Record, Target, Verdict
 
 ACTIONS = "remediation.actions"
@@ -110,16 +111,11 @@ def catalogue() -> dict[str, type[Action]]:
 
 
 def check_settings(settings: Remediation, actions: dict[str, type[Action]]) -> None:
-    """Every action that the settings name must exist and treat the cause it is meant for. Raises SettingsError."""
-    named = {name: "remediation.actions" for name in settings.actions}
-    named |= {name: f"the rule for {rule.cause}" for rule in settings.rules for name in rule.actions}
-    for name, where in named.items():
-        if name not in actions:
-            hint = nearest(name, actions)
-            raise SettingsError(f"{where}: no action named {name!r}{hint}; choose from: {', '.join(sorted(actions))}")
+    """Every name of an action must be known, and treat the cause it is meant for. Raises SettingsError."""
+    missing = vocabulary.missing(settings, actions)
     for rule in settings.rules:
         for name in rule.actions:
-            if rule.cause not in actions[name].treats:
+            if name not in missing and rule.cause not in actions[name].treats:
                 treats = ", ".join(sorted(actions[name].treats))
                 raise SettingsError(f"the rule for {rule.cause}: {name} does not treat it; it treats {treats}")
 

@@ -33,8 +33,9 @@ def decide(
         reason = f"{diagnosis.cause} has confidence {diagnosis.confidence:.2f}, the rule asks for {least:.2f}"
         return Decision(plan=None, reason=reason)
     names = list(dict.fromkeys(name for rule in sure for name in rule.actions))
-    rejected = [Rejected(action=name, why=why) for name in names if (why := _forbidden(name, settings))]
-    allowed = [name for name in names if not _forbidden(name, settings)]
+    forbidden = {name: why for name in names if (why := _forbidden(name, settings, actions))}
+    rejected = [Rejected(action=name, why=why) for name, why in forbidden.items()]
+    allowed = [name for name in names if name not in forbidden]
     if not allowed:
         return Decision(plan=None, reason=f"no action against {diagnosis.cause} is allowed", rejected=tuple(rejected))
     ranked = sorted(allowed, key=lambda n: (failures.get(n, 0) // ATTEMPTS, actions[n].disruption, names.index(n)))
@@ -49,8 +50,10 @@ def decide(
     )
 
 
-def _forbidden(name: str, settings: Remediation) -> str:
-    return "" if name in settings.actions else "remediation.actions does not name it"
+def _forbidden(name: str, settings: Remediation, actions: Mapping[str, Action]) -> str:
+    if name not in settings.actions:
+        return "remediation.actions does not name it"
+    return "" if name in actions else "it is not installed"
 
 
 def _worse(name: str, best: str, actions: Mapping[str, Action], failures: Mapping[str, int]) -> str:
