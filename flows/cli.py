@@ -70,6 +70,7 @@ def up(
     with progress("Starting the stack") as tell:
         stack.up(tell, parts or ())
     out().print(f"The stack is up after {time.monotonic() - begun:.1f} s.")
+    _remark()
 
 
 @app.command(rich_help_panel=STACK)
@@ -99,8 +100,17 @@ def status(
         out().print(_table(parts))
         if any(part.state == "unsupervised" for part in parts):
             out().print("The supervisor is gone: nothing restarts these parts. `aiops up` takes over.")
+        _remark()
     if any(part.state != "running" or part.health != "ok" for part in parts):
         raise typer.Exit(1)
+
+
+def _remark() -> None:
+    from infra.settings import settings
+    from remediation.remarks import remarks
+
+    for sentence in remarks(settings()):
+        out().print(sentence, markup=False)
 
 
 def _table(parts: list[PartStatus]) -> Table:

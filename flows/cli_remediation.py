@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -36,18 +35,16 @@ def remediate() -> None:
     through diagnosis, decision, action and verification. Shows the timeline of every incident.
     """
     from infra.settings import settings
+    from remediation.detect import looks
     from remediation.engine import engine
 
     health = settings().remediation.health
     with progress("Looking at the workload") as tell:
         incidents = {incident.id: incident for incident in engine().recover()}
-        watcher = engine().watcher()
-        for number in range(1, health.of + 1):
-            tell("Workload", f"look {number} of {health.of}")
-            for detection in watcher.poll():
-                incident = engine().handle(detection)
+        for number, seen in enumerate(looks(engine().watcher().poll, health), start=1):
+            tell("Workload", f"look {number} of {health.of}: {len(seen)} detections")
+            for incident in map(engine().handle, seen):
                 incidents[incident.id] = incident
-            time.sleep(health.interval.total_seconds() if number < health.of else 0)
     for incident in incidents.values():
         _show(incident)
     if not incidents:
@@ -86,6 +83,7 @@ def dismiss(incident: Annotated[str, typer.Argument(help="The incident's identif
     from remediation.engine import engine
 
     engine().kernel.incidents.dismiss(incident, getpass.getuser())
+    engine().tell()
     _show(engine().get(incident))
 
 

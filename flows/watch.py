@@ -26,6 +26,7 @@ from flows.remediate import remediate
 from infra.settings import settings
 from remediation.engine import Engine, engine
 from remediation.records import Detection, Status
+from remediation.remarks import remarks
 from training import catalog
 
 logger = logging.getLogger("aiops.watch")
@@ -131,6 +132,8 @@ def main() -> None:
         level=config.ingestion.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every beat otherwise
+    for sentence in remarks(config):
+        logger.info("%s", sentence)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

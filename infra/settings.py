@@ -134,9 +134,17 @@ class Remediation(Section):
 
 
 class Notifications(Section):
+    """Where people are told what happens; a channel without its key is off. The log is always one."""
+
     slack_webhook: SecretStr | None = None
     pagerduty_key: SecretStr | None = None
+    # Europe: https://events.eu.pagerduty.com
+    pagerduty_url: str = "https://events.pagerduty.com"
+    # with commas between them
     email_recipients: str | None = None
+    email_sender: str = "aiops@localhost"
+    # smtp, smtp+starttls or smtps://user:password@host:port
+    smtp_url: SecretStr = SecretStr("smtp://127.0.0.1:25")
 
 
 class Ports(Section):

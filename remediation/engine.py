@@ -7,6 +7,7 @@ left. Both may run in any number of processes at once; the kernel decides who do
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -33,21 +34,24 @@ MAX_BACKOFF = 30.0  # seconds
 
 
 class Engine:
-    """The steps over a kernel, an inventory and a catalogue of actions."""
+    """The steps over a kernel, an inventory and a catalogue of actions.
+
+    `tell` is called when there may be notifications to send; it must not block.
+    """
 
     def __init__(
         self,
         kernel: Kernel,
         inventory: Inventory,
         actions: Mapping[str, Action],
-        ways: list[notify.Channel],
+        tell: Callable[[], object],
         analyzer: Analyzer | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.kernel = kernel
         self.inventory = inventory
         self.actions = actions
-        self.ways = ways
+        self.tell = tell
         self.analyzer = analyzer
         self.sleep = sleep
         self.executor = Executor(kernel, actions)
@@ -57,6 +61,8 @@ class Engine:
         """Work on a detection; a duplicate, a refused one and one that waits return at once."""
         incident, claim = self.kernel.incidents.observe(detection, self.inventory.targets())
         if claim is None:
+            if incident.closed_at:  # it ended with this detection
+                self.tell()
             return incident
         self._work(claim)
         return self.get(incident.id)
@@ -73,7 +79,7 @@ class Engine:
         self.kernel.expire_approvals()
         waiting = [one for one in rows.live(self.kernel.core.store) if one.state not in (State.PAUSED, State.MERGED)]
         done = [incident for one in waiting if (incident := self._resumed(one.id))]
-        notify.deliver(self.kernel, self.ways)
+        self.tell()
         return done
 
     def _resumed(self, incident: str) -> Incident | None:
@@ -89,7 +95,9 @@ class Engine:
 
     def deny(self, plan_id: str, by: str) -> Incident:
         """Say no to a pending plan; the incident is then a human's."""
-        return self.get(self.kernel.decide(plan_id, approve=False, by=by).incident)
+        incident = self.kernel.decide(plan_id, approve=False, by=by).incident
+        self.tell()
+        return self.get(incident)
 
     def is_live(self, fingerprint: str) -> bool:
         """Whether an incident of this fingerprint is not closed."""
@@ -134,7 +142,7 @@ class Engine:
             logger.warning("%s: %s", claim.incident, lost)
         finally:
             self.kernel.incidents.let_go(claim)
-        notify.deliver(self.kernel, self.ways)
+            self.tell()
 
     def _round(self, claim: Claim) -> bool:
         """One attempt: diagnose, decide, guard, execute. Whether another one should follow."""
@@ -188,9 +196,12 @@ def build(configuration: Settings, boundary: Callable[[str], None] | None = None
     """The engine of these settings, for the local workload. Raises SettingsError for a rule without its action."""
     actions = catalogue()
     check_settings(configuration.remediation, actions)
-    kernel = open_kernel(configuration, boundary=boundary)
+    ways = notify.channels(configuration)
+    kernel = open_kernel(configuration, boundary=boundary, channels=[way.name for way in ways])
     made = {name: action(configuration) for name, action in actions.items()}
-    return Engine(kernel, LocalInventory(configuration), made, notify.channels(configuration))
+    courier = notify.Courier(kernel, ways)
+    atexit.register(courier.close)
+    return Engine(kernel, LocalInventory(configuration), made, courier.wake)
 
 
 @lru_cache

@@ -20,7 +20,8 @@ from remediation.action import Action, Check, Parameters
 from remediation.clock import Instant
 from remediation.engine import Engine
 from remediation.kernel import open_kernel
-from remediation.notify import Channel, Notice
+from remediation.notice import Notice
+from remediation.notify import Channel, deliver
 from remediation.records import Detection, Effect, Observation, Plan, Status, Target, Verdict
 
 
@@ -187,6 +188,7 @@ class Flip(Action[Nothing]):
 class Inbox(Channel):
     """Keeps what it is sent."""
 
+    name: str = "inbox"
     notices: list[Notice] = field(default_factory=list)
 
     @classmethod
@@ -210,10 +212,11 @@ def fake_engine(
     boundary: Callable[[str], None] | None = None,
     ways: list[Channel] | None = None,
 ) -> Engine:
-    """An engine with a real kernel over a fake world, whose backoff takes no time."""
+    """An engine with a real kernel over a fake world, whose backoff takes no time and which tells in the foreground."""
     # built, not read: a fake must not depend on this machine's settings file
     settings = Settings.model_construct(enabled=True, home=home, remediation=remediation or limits())
-    kernel = open_kernel(settings, clock=world.clock, boundary=boundary)
+    ways = ways or []
+    kernel = open_kernel(settings, clock=world.clock, boundary=boundary, channels=[way.name for way in ways])
     actions: dict[str, Action] = {"flip": Flip(world, boundary)}
     wait = world.clock.advance if world.clock else (lambda seconds: None)
-    return Engine(kernel, world, actions, ways or [], sleep=wait)
+    return Engine(kernel, world, actions, lambda: [deliver(kernel, way) for way in ways], sleep=wait)

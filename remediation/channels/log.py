@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 
 from infra.settings import Settings
-from remediation.notify import Channel, Notice
+from remediation.notice import Notice
+from remediation.notify import Channel
 
 logger = logging.getLogger("aiops.remediation")
 
 
 class LogChannel(Channel):
+    def __init__(self, ui: str) -> None:
+        self.ui = ui
+
     @classmethod
     def configured(cls, settings: Settings) -> LogChannel:
-        return cls()
+        return cls(settings.url("prefect"))
 
     def send(self, notice: Notice) -> None:
-        logger.warning("%s: %s", notice.incident, notice.text)
+        said = "; ".join(f"{label.lower()}: {text}" for label, text in notice.lines(self.ui).items())
+        logger.warning("%s (%s)", notice.title, " ".join(said.split()))

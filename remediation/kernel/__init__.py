@@ -6,7 +6,7 @@ transaction with its audit entries; `Incidents` is the life of an incident, `Adm
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,13 @@ from sqlalchemy import select
 
 from infra.settings import Settings
 from remediation.clock import Clock, SystemClock
-from remediation.kernel import approvals, audit, breaker, rows
+from remediation.kernel import approvals, audit, breaker
 from remediation.kernel.admission import Admission
 from remediation.kernel.audit import Trail, Verification
 from remediation.kernel.core import Core
 from remediation.kernel.incidents import Incidents
 from remediation.kernel.store import Store, switches
-from remediation.records import Approval, State
+from remediation.records import Approval
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Kernel:
             body = {"plan": approval.plan_hash, "approval": plan_id}
             change.note("approved" if approve else "denied", approval.incident, body, actor=by)
             if not approve:
-                rows.write(change.conn, approval.incident, state=State.PAUSED, reason=f"denied by {by}")
+                self.incidents.halt(change, approval.incident, f"denied by {by}")
             return approval
 
     def expire_approvals(self) -> list[str]:
@@ -83,14 +83,20 @@ class Kernel:
 
 
 def open_kernel(
-    settings: Settings, clock: Clock | None = None, boundary: Callable[[str], None] | None = None
+    settings: Settings,
+    clock: Clock | None = None,
+    boundary: Callable[[str], None] | None = None,
+    channels: Iterable[str] = (),
 ) -> Kernel:
-    """The kernel of these settings: SQLite below `home`, or the database of `remediation.database_url`."""
+    """The kernel of these settings: SQLite below `home`, or the database of `remediation.database_url`.
+
+    `channels`: the names of the notification channels that get what is told.
+    """
     url = settings.remediation.database_url
     home = settings.home
     trail = Trail(home)
     store = Store(url.get_secret_value() if url else f"sqlite:///{home / 'kernel.db'}", boundary)
     limits = settings.remediation.model_copy(update={"enabled": settings.enabled and settings.remediation.enabled})
-    core = Core(store=store, trail=trail, limits=limits, clock=clock or SystemClock())
+    core = Core(store=store, trail=trail, limits=limits, clock=clock or SystemClock(), channels=tuple(channels))
     incidents = Incidents(core)
     return Kernel(core=core, incidents=incidents, admission=Admission(core, incidents))

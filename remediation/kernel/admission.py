@@ -170,7 +170,8 @@ class Admission:
         if after != before:
             change.note(f"breaker_{after}", permit.claim.incident, {"intent": permit.intent, "before": before})
         if after == "open" != before:
-            change.tell(permit.claim.incident, f"the circuit breaker opened: too few repairs succeed ({permit.intent})")
+            text = f"the circuit breaker opened: too few repairs succeed ({permit.intent})"
+            change.tell(permit.claim.incident, f"breaker open: {permit.intent}", text)
 
     def _outcome(self, change: Change, permit: Permit, verdict: Verdict, reason: str, undone: bool) -> Outcome:
         incident = load(change.conn, permit.claim.incident)
@@ -198,6 +199,5 @@ class Admission:
         what = f"{outcome.action} on {outcome.instance}"
         if outcome.verdict is Verdict.SUCCEEDED:
             self.incidents.end(change, outcome.incident, State.RESOLVED, f"{what} helped: {outcome.reason}")
-            change.tell(outcome.incident, f"resolved: {what} helped against {outcome.cause}")
         elif outcome.verdict is Verdict.INCONCLUSIVE:
             self.incidents.halt(change, outcome.incident, f"{what} is inconclusive: {outcome.reason}")

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from infra.settings import Remediation
 from remediation.clock import Clock, Instant
-from remediation.kernel import leases
+from remediation.kernel import leases, outbox
 from remediation.kernel.audit import Trail
-from remediation.kernel.store import Store, outbox
-from remediation.records import Claim, canonical, new_id
+from remediation.kernel.rows import load
+from remediation.kernel.store import Store
+from remediation.notice import about
+from remediation.records import Claim
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,10 @@ class Change:
         """Append to the audit trail."""
         self.core.trail.append(self.conn, self.now, actor, kind, subject, body)
 
-    def tell(self, incident: str, text: str) -> None:
-        """Queue a notification, sent after the commit; the same text about the same incident is queued once."""
-        dedup = f"{incident}: {text}"
-        if self.conn.execute(select(outbox.c.id).where(outbox.c.dedup == dedup)).first() is None:
-            values = {"id": new_id("notice"), "dedup": dedup, "incident": incident, "created_at": self.now.wall}
-            self.conn.execute(outbox.insert().values(**values, body=canonical({"incident": incident, "text": text})))
+    def tell(self, incident: str, event: str, text: str, approval: str = "") -> None:
+        """Queue a notification, sent after the commit; an event of an incident is told once in every channel."""
+        notice = about(load(self.conn, incident), event, text, approval)
+        outbox.queue(self.conn, notice, self.core.channels, self.now)
 
     def keep(self, claim: Claim) -> None:
         """Renew the claim; raises leases.Fenced when somebody newer holds it."""
@@ -44,12 +44,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Core:
-    """The kernel's ground."""
+    """The kernel's ground; `channels`: the names of those that are told."""
 
     store: Store
     trail: Trail
     limits: Remediation
     clock: Clock
+    channels: tuple[str, ...] = ()
 
     @contextmanager
     def change(self, name: str) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from sqlalchemy import Row, and_, func, select, update
 
 from infra.errors import UserError
-from remediation.kernel import approvals, leases, limits
+from remediation.kernel import approvals, leases, limits, outbox
 from remediation.kernel.core import Change, Core
 from remediation.kernel.rows import failures, live_row, load, row_of, write
 from remediation.kernel.store import audit, incidents, intents
@@ -94,8 +94,8 @@ class Incidents:
             change.keep(claim)
             approval = approvals.request(change.conn, claim.incident, plan, change.now, self.core.limits)
             self._move(change, claim.incident, State.AWAITING_APPROVAL, f"{approval.id} waits for an answer")
-            target = plan.target.instance
-            change.tell(claim.incident, f"{plan.action} on {target} needs approval: aiops approve {approval.id}")
+            text = f"{plan.action} on {plan.target.instance} needs approval"
+            change.tell(claim.incident, f"needs approval: {approval.id}", text, approval.id)
             return approval
 
     def hold(self, claim: Claim, refusal: Refusal, tell: bool = False) -> None:
@@ -108,7 +108,7 @@ class Incidents:
             if row.state != State.HELD or not row.reason.startswith(refusal.name):  # one entry, not one a second
                 self._move(change, claim.incident, State.HELD, f"{refusal.name}: {refusal.reason}")
                 if tell:
-                    change.tell(claim.incident, f"not repaired: {refusal.reason}")
+                    change.tell(claim.incident, f"held: {refusal.name}", f"not repaired: {refusal.reason}")
 
     def pause(self, claim: Claim, reason: str) -> None:
         """Stop here and tell a human."""
@@ -128,15 +128,19 @@ class Incidents:
             return failures(conn, incident)
 
     def end(self, change: Change, incident: str, state: State, reason: str) -> None:
-        """The same inside another state change."""
+        """The same inside another state change. Told where something was done, or people had heard of it."""
         self._move(change, incident, state, reason)
-        done = update(incidents).where((incidents.c.id == incident) | (incidents.c.merged_into == incident))
-        change.conn.execute(done.where(incidents.c.closed_at.is_(None)).values(closed_at=change.now.wall))
+        one = (incidents.c.id == incident) | (incidents.c.merged_into == incident)
+        ended = change.conn.execute(select(incidents).where(one, incidents.c.closed_at.is_(None))).all()
+        for row in ended:
+            write(change.conn, row.id, closed_at=change.now.wall)
+            if row.actions or outbox.told(change.conn, row.id):
+                change.tell(row.id, state, f"{state}: {reason}")
 
     def halt(self, change: Change, incident: str, reason: str) -> None:
         """`pause` inside another state change."""
         self._move(change, incident, State.PAUSED, reason)
-        change.tell(incident, f"paused, a human is needed: {reason}")
+        change.tell(incident, State.PAUSED, f"paused, a human is needed: {reason}")
 
     def dismiss(self, incident: str, by: str) -> None:
         """A human closes an incident that nobody works on."""

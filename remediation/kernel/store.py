@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     create_engine,
     event,
     inspect,
@@ -34,7 +35,7 @@ from sqlalchemy import (
 
 from infra.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
 _PG_LOCK = 0x41494F5053  # "AIOPS"
 metadata = MetaData()
 
@@ -152,16 +153,20 @@ switches = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("dedup", String, nullable=False, unique=True),
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("notice", String, nullable=False),
+    Column("channel", String, nullable=False),
     Column("incident", String, nullable=False),
+    Column("event", String, nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("claimed_until", Float, nullable=False, default=0.0),
+    Column("due_at", Float),  # when to try next; null: sent or given up
     Column("sent_at", Float),
     Column("attempts", Integer, nullable=False, default=0),
     Column("error", Text),
+    UniqueConstraint("incident", "event", "channel"),
 )
+Index("outbox_due", outbox.c.channel, outbox.c.due_at)
 
 audit = Table(
     "audit",
@@ -189,7 +194,7 @@ class Store:
         self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else create_engine(url)
         with self.read() as conn:
             version = _version(conn)
-        if version is None:
+        if version in (None, 1):
             version = self._create()
         if version != SCHEMA:
             place = make_url(url).render_as_string(hide_password=True)
@@ -221,7 +226,11 @@ class Store:
     def _create(self) -> int:
         with self.engine.begin() as conn:
             _serialise(conn)
-            if _version(conn) is None:  # still: another process may have been faster
+            found = _version(conn)  # again: another process may have been faster
+            if found == 1:  # its outbox knew no channels but the log, which has what was queued
+                outbox.drop(conn)
+                conn.execute(schema_version.delete())
+            if found in (None, 1):
                 metadata.create_all(conn)
                 conn.execute(schema_version.insert().values(version=SCHEMA))
         with self.read() as conn:

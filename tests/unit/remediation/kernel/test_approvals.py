@@ -13,8 +13,13 @@ from remediation.testing import Inbox, JumpingClock, World, fake_engine, limits
 
 
 @pytest.fixture
-def engine(tmp_path: Path, world: World) -> Engine:
-    return fake_engine(tmp_path, world, limits(actions={"flip": False}), ways=[Inbox()])
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, world: World, inbox: Inbox) -> Engine:
+    return fake_engine(tmp_path, world, limits(actions={"flip": False}), ways=[inbox])
 
 
 def ask(engine: Engine, world: World) -> tuple[Incident, str]:
@@ -35,10 +40,9 @@ def test_an_approved_plan_runs_once(engine: Engine, world: World, clock: Jumping
         engine.approve(plan, by="alice")
 
 
-def test_the_human_is_told_how_to_approve(engine: Engine, world: World) -> None:
+def test_the_human_is_told_how_to_approve(engine: Engine, world: World, inbox: Inbox) -> None:
     _, plan = ask(engine, world)
-    inbox = engine.ways[0]
-    assert isinstance(inbox, Inbox) and f"aiops approve {plan}" in inbox.notices[0].text
+    assert f"aiops approve {plan}" in inbox.notices[0].body("")
 
 
 def test_duplicates_do_not_ask_again(engine: Engine, world: World) -> None:

@@ -1,4 +1,4 @@
-"""What is learned from outcomes, and what people are told."""
+"""What is learned from outcomes, and how incidents are found again."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.schema import TABLES
-from infra.settings import Settings
-from remediation import notify
 from remediation.engine import Engine
 from remediation.learn import wilson
-from remediation.notify import Notice, channels, deliver
 from remediation.records import State, Verdict
-from remediation.testing import Flip, Inbox, JumpingClock, World, fake_engine, limits
-
-
-class Broken(Inbox):
-    def send(self, notice: Notice) -> None:
-        raise OSError("no route")
+from remediation.testing import Flip, JumpingClock, World, fake_engine, limits
 
 
 def repaired(tmp_path: Path, world: World, **changed: object) -> Engine:
-    engine = fake_engine(tmp_path, world, limits(**changed), ways=[Inbox()])
+    engine = fake_engine(tmp_path, world, limits(**changed))
     for instance, verdict in (("web-0", Verdict.SUCCEEDED), ("db-0", Verdict.INCONCLUSIVE)):
         flip = engine.actions["flip"]
         assert isinstance(flip, Flip)
@@ -54,33 +46,6 @@ def test_outcomes_are_a_canonical_table(tmp_path: Path, world: World) -> None:
     assert table.schema.equals(TABLES["events"])
     assert table["subject"].to_pylist() == ["web/web-0", "db/db-0"]
     assert json.loads(table["data"][1].as_py())["verdict"] == "inconclusive"
-
-
-def test_each_thing_is_told_once(tmp_path: Path, world: World) -> None:
-    engine = repaired(tmp_path, world)
-    inbox = engine.ways[0]
-    assert isinstance(inbox, Inbox)
-    assert len(inbox.notices) == 2
-    assert deliver(engine.kernel, engine.ways) == 0 and len(inbox.notices) == 2
-
-
-def test_a_broken_channel_stops_neither_the_repair_nor_the_others(
-    tmp_path: Path, world: World, clock: JumpingClock
-) -> None:
-    inbox = Inbox()
-    engine = fake_engine(tmp_path, world, ways=[Broken(), inbox])
-    world.write("web-0", healthy=False)
-    assert engine.handle(world.detection("web-0")).state is State.RESOLVED
-    assert len(inbox.notices) == 1
-    engine.ways.pop(0)
-    clock.advance(notify._CLAIM + 1)
-    assert deliver(engine.kernel, engine.ways) == 1  # at least once: the failed one is sent again
-
-
-def test_the_log_is_always_a_channel(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (log,) = [way for way in channels(Settings(home=tmp_path)) if type(way).__name__ == "LogChannel"]
-    log.send(Notice(id="notice-1", incident="incident-1", text="paused"))
-    assert "incident-1: paused" in caplog.text
 
 
 def test_history_filters_and_pages(tmp_path: Path, world: World, clock: JumpingClock) -> None:
