@@ -1,21 +1,24 @@
 """Work one detection through the six steps; ask here for an approval where the plan needs one.
 
 The kernel decides and remembers; this flow shows. `aiops approve` answers the same question; a run that waits for it
-is then released.
+is then released. One run at a time shows a question: a second one leaves it to the first, unless that is dead.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from prefect import flow, task
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
+from prefect.runtime import flow_run
 
 from flows import timeline
+from flows.approve import close_forms
 from flows.show import page, say
-from infra.settings import settings
 from remediation.engine import engine
 from remediation.records import Detection, Incident, State
 
@@ -31,9 +34,12 @@ class Answer(RunInput):
 def remediate(detection: dict[str, Any]) -> dict[str, str]:
     """Handle one detection (the JSON of `remediation.records.Detection`) and say where its incident stands then."""
     incident = handle(detection)
-    while incident.state is State.AWAITING_APPROVAL and incident.approval and incident.approval.state == "pending":
-        page(incident.id, timeline.markdown(incident))
-        incident = ask(incident, incident.approval.id)  # a plan that changed meanwhile is asked about anew
+    while _waits(incident) and (shown := engine().kernel.incidents.show(incident.id)):
+        try:
+            page(incident.id, timeline.markdown(incident))
+            incident = ask(incident)  # a plan that changed meanwhile is asked about anew
+        finally:
+            engine().kernel.incidents.hide(shown)
     page(incident.id, timeline.markdown(incident))
     say(f"{incident.id} is {incident.state}: {incident.reason}")
     return {"incident": incident.id, "state": str(incident.state), "reason": incident.reason}
@@ -47,16 +53,25 @@ def handle(detection: dict[str, Any]) -> Incident:
     return incident
 
 
-def ask(incident: Incident, approval: str) -> Incident:
+def ask(incident: Incident) -> Incident:
     """Wait for a human, here or at the command line. No answer in time is a no."""
+    if incident.approval is None:
+        return incident
+    approval = incident.approval.id
+    close_forms(incident, keep=str(flow_run.id))
     say(f"waiting for approval of {approval}; resume this run to answer")
-    patience = settings().remediation.approval_timeout.total_seconds()
+    patience = incident.approval.expires_at - datetime.now(UTC)
     try:
-        answer = pause_flow_run(wait_for_input=Answer, timeout=int(patience), poll_interval=2)
+        answer = pause_flow_run(wait_for_input=Answer, timeout=max(1, ceil(patience.total_seconds())), poll_interval=2)
     except FlowPauseTimeout:
         engine().kernel.expire_approvals()
         return engine().get(incident.id)
     now = engine().get(incident.id)
-    if not now.approval or now.approval.id != approval or now.approval.state != "pending":
+    if not _waits(now) or (now.approval and now.approval.id != approval):
         return now  # answered at the command line
     return engine().approve(approval, answer.by) if answer.approve else engine().deny(approval, answer.by)
+
+
+def _waits(incident: Incident) -> bool:
+    pending = incident.approval is not None and incident.approval.state == "pending"
+    return incident.state is State.AWAITING_APPROVAL and pending

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import pyarrow as pa
@@ -45,6 +46,7 @@ class Dispatcher:
         self._engine, self._run = engine, run
         self._pool = ThreadPoolExecutor(RUNS, thread_name_prefix="remediate")
         self._running: dict[str, Future[object]] = {}
+        self._lock = threading.Lock()  # a job may start others
 
     def take(self, detection: Detection) -> None:
         """A run for a new incident; the kernel alone for what joins or ends one: a storm makes no storm of runs."""
@@ -54,9 +56,16 @@ class Dispatcher:
 
     def start(self, key: str, job: Callable[[], object]) -> None:
         """Do `job` in the background, unless one with this key is under way or all places are taken."""
-        self._running = {name: future for name, future in self._running.items() if not future.done()}
-        if key not in self._running and len(self._running) < RUNS:
-            self._running[key] = self._pool.submit(_logged, job)
+        with self._lock:
+            self._running = {name: future for name, future in self._running.items() if not future.done()}
+            if key not in self._running and len(self._running) < RUNS:
+                self._running[key] = self._pool.submit(_logged, job)
+
+    def go_on(self) -> None:
+        """Go on with what waits in the kernel, and show again what was asked by a run that died with its process."""
+        self._engine.recover()
+        for incident in self._engine.kernel.incidents.unshown():
+            self.start(incident.detection.fingerprint, partial(self._run, incident.detection))
 
     def close(self) -> None:
         """Take no more; what runs is recovered by the next watcher if it does not end in time."""
@@ -66,8 +75,8 @@ class Dispatcher:
 class Watcher:
     """One beat: features from what was scraped, a look, reactions; and the slow steps when they are due."""
 
-    def __init__(self, live: Stream, sweep: Sweep, dispatcher: Dispatcher, recover: Callable[[], object]) -> None:
-        self._stream, self._sweep, self._dispatcher, self._recover = live, sweep, dispatcher, recover
+    def __init__(self, live: Stream, sweep: Sweep, dispatcher: Dispatcher) -> None:
+        self._stream, self._sweep, self._dispatcher = live, sweep, dispatcher
         self._due = {"flush": 0.0, "recover": 0.0}
 
     def beat(self, name: str, rows: pa.Table) -> None:
@@ -79,7 +88,7 @@ class Watcher:
         _logged(lambda: self._stream.take(name, rows))
         _logged(self._look)
         if self._is_due("recover", RECOVER_EVERY):
-            self._dispatcher.start("recover", self._recover)
+            self._dispatcher.start("recover", self._dispatcher.go_on)
         if self._is_due("flush", FLUSH_EVERY):
             _logged(self._stream.flush)
 
@@ -140,7 +149,7 @@ def main() -> None:
     pipeline.register(catalog.features(catalog.enabled()))
     start_http_server(config.stack.ports.watcher, config.stack.host)
     live, dispatcher = Stream(catalog.load(MODEL).spec.views), Dispatcher(engine(), react)
-    watcher = Watcher(live, Sweep(), dispatcher, engine().recover)
+    watcher = Watcher(live, Sweep(), dispatcher)
     stream.watch(targets(), config.ingestion.metrics_interval, watcher.beat, stop)
     dispatcher.close()
     live.flush()

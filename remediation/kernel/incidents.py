@@ -98,6 +98,31 @@ class Incidents:
             change.tell(claim.incident, f"needs approval: {approval.id}", text, approval.id)
             return approval
 
+    def show(self, incident: str) -> Claim | None:
+        """The right to put its question to people while it waits; None while another living process does."""
+        with self.core.change("show") as change:
+            ttl = self.core.limits.approval_timeout.total_seconds()
+            return self._claim(change, incident, "question", ttl)
+
+    def hide(self, shown: Claim) -> None:
+        """The question is not shown here any more; harmless when the right was lost."""
+        with self.core.change("hide") as change:
+            leases.release(change.conn, f"question:{shown.incident}", shown.fence)
+
+    def is_shown(self, incident: str) -> bool:
+        """Whether a living process shows its question."""
+        with self.core.store.read() as conn:
+            row = leases.lease(conn, f"question:{incident}")
+        return row is not None and leases.held(row, self.core.clock.now())
+
+    def unshown(self) -> list[Incident]:
+        """Those that wait for an answer to a question that no living process shows."""
+        waiting = select(incidents.c.id).where(incidents.c.state == State.AWAITING_APPROVAL)
+        with self.core.store.read() as conn:
+            found = [load(conn, incident) for incident in conn.execute(waiting).scalars().all()]
+        pending = [one for one in found if one.approval is not None and one.approval.state == "pending"]
+        return [one for one in pending if not self.is_shown(one.id)]
+
     def hold(self, claim: Claim, refusal: Refusal, tell: bool = False) -> None:
         """Put off: the next detection tries again. `tell`: a human should know meanwhile."""
         with self.core.change("hold") as change:
@@ -202,9 +227,9 @@ class Incidents:
         change.note("detected", incident, detection.model_dump(mode="json"))
         return load(change.conn, incident), self._claim(change, incident)
 
-    def _claim(self, change: Change, incident: str) -> Claim | None:
-        holder, ttl = leases.new_holder(), self.core.limits.lease.total_seconds()
-        fence = leases.acquire(change.conn, f"incident:{incident}", holder, change.now, ttl)
+    def _claim(self, change: Change, incident: str, what: str = "incident", ttl: float | None = None) -> Claim | None:
+        holder, ttl = leases.new_holder(), ttl or self.core.limits.lease.total_seconds()
+        fence = leases.acquire(change.conn, f"{what}:{incident}", holder, change.now, ttl)
         return None if fence is None else Claim(incident=incident, holder=holder, fence=fence)
 
     def _worked_on(self, change: Change, incident: str) -> bool:
