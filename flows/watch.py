@@ -146,6 +146,7 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    engine().kernel.subscribe()
     pipeline.register(catalog.features(catalog.enabled()))
     start_http_server(config.stack.ports.watcher, config.stack.host)
     live, dispatcher = Stream(catalog.load(MODEL).spec.views), Dispatcher(engine(), react)

@@ -27,7 +27,8 @@ def problems(installed: bool, run: bool) -> Iterator[str]:
     """One sentence for each missing thing. `installed`: the packages are in; `run`: the stack is to be started."""
     checks = [_machine(), _python(), _java(os.environ), _disk(1 if installed else 8)]
     if run and not installed:
-        checks.append(_taken(ports(os.environ, (ROOT / "infra" / "aiops.yaml").read_text())))
+        yaml = (ROOT / "infra" / "aiops.yaml").read_text()
+        checks.append(_taken(ports(os.environ, yaml), host(os.environ, yaml)))
     return (sentence for sentence in checks if sentence)
 
 
@@ -81,16 +82,22 @@ def ports(environ: Mapping[str, str], yaml: str) -> dict[str, int]:
     return {part: int(environ.get(_variable(part), default)) for part, default in found}
 
 
+def host(environ: Mapping[str, str], yaml: str) -> str:
+    """The address on which the parts listen."""
+    found = re.search(r"host:\s*([\d.]+)", yaml)
+    return environ.get("AIOPS__STACK__HOST") or (found[1] if found else "127.0.0.1")
+
+
 def _variable(part: str) -> str:
     return f"AIOPS__STACK__PORTS__{part.upper()}"
 
 
-def _taken(ports: Mapping[str, int]) -> str | None:
+def _taken(ports: Mapping[str, int], host: str) -> str | None:
     for part, port in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
             except OSError:
                 return (
                     f"Port {port} (for {part}) is in use by another program (`ss -ltnp` names it); "

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -163,8 +165,21 @@ class Ports(Section):
         return self
 
 
+def _loopback(host: str) -> str:
+    """Nothing here asks for credentials, and Prefect runs what it is told: no part may be open to other machines."""
+    with suppress(ValueError):
+        if IPv4Address(host).is_loopback:
+            return host
+    raise ValueError(
+        f"{host!r} is not a loopback address (127.0.0.0/8): no part asks who calls, so none is open to other machines; "
+        "put a proxy that does in front of what they need"
+    )
+
+
 class Stack(Section):
-    host: str = "127.0.0.1"
+    """Where the parts listen; stacks with other ports, or other loopback addresses, run side by side."""
+
+    host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     ports: Ports = Ports()
 
 

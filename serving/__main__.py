@@ -7,7 +7,6 @@ SIGTERM and SIGINT let running requests finish.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
@@ -47,8 +46,6 @@ def serve(routers: Iterable[APIRouter] = ()) -> None:
         app.include_router(router, prefix=BASE)
     host, port = listener.getsockname()[:2]
     _log.info("listening", extra={"fields": {"host": host, "port": port, "base": BASE}})
-    if not ipaddress.ip_address(host).is_loopback:
-        _log.warning("open to other machines, and there are no API keys yet: whoever reaches the port may ask")
     asgi = Aiops.to_asgi()  # type: ignore[attr-defined]  # mypy does not follow class decorators
     config = uvicorn.Config(
         asgi, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
@@ -59,9 +56,8 @@ def serve(routers: Iterable[APIRouter] = ()) -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """The port, taken before anything heavy is imported, so that a taken one is said at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), backlog=2048)
     except OSError as error:
         where = f"aiops.stack.ports.api ({port}) on aiops.stack.host ({host})"
         raise UserError(f"cannot listen: {where}: {error.strerror}; stop what holds it or set another") from None

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from infra.settings import Settings
 from remediation.clock import Clock, SystemClock
-from remediation.kernel import approvals, audit, breaker
+from remediation.kernel import approvals, audit, breaker, outbox
 from remediation.kernel.admission import Admission
 from remediation.kernel.audit import Trail, Verification
 from remediation.kernel.core import Core
@@ -38,6 +38,11 @@ class Kernel:
             change.conn.execute(switches.delete().where(where))
             change.conn.execute(switches.insert().values(name="remediation", enabled=on, by=by, at=change.now.wall))
             change.note("switched_on" if on else "switched_off", "remediation", {}, actor=by)
+
+    def subscribe(self) -> None:
+        """Every process queues for this one's channels from now on: call it where messages are sent all the time."""
+        with self.core.change("subscribe") as change:
+            outbox.subscribe(change.conn, self.core.channels)
 
     def reset_breaker(self, by: str) -> None:
         """Close the circuit breaker by hand."""

@@ -1,17 +1,18 @@
 """The outbox: messages queued in the transaction of the change that they tell of, one for each channel.
 
 Every function runs inside the caller's transaction. A message is tried until it is sent or a day old, at least once;
-those about one incident leave a channel in the order of what happened.
+those about one incident leave a channel in the order of what happened. A process with fewer channels than the watcher
+(a shell without the secrets, say) queues for the watcher's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, or_, select, update
 
 from remediation.clock import Instant
-from remediation.kernel.store import outbox
+from remediation.kernel.store import outbox, subscriptions
 from remediation.notice import Notice
 
 CLAIM = 60.0  # seconds that a sender has before another may try
@@ -19,14 +20,20 @@ LONGEST_WAIT = 300.0  # seconds between two attempts, which double from two seco
 GIVE_UP = 86_400.0  # seconds after which a message is no news
 
 
-def queue(conn: Connection, notice: Notice, channels: Collection[str], now: Instant) -> None:
-    """Queue for each channel that was not told of this event of this incident yet."""
-    same = (outbox.c.incident == notice.incident) & (outbox.c.event == notice.event)
-    told = set(conn.execute(select(outbox.c.channel).where(same)).scalars())
-    values = {"notice": notice.id, "incident": notice.incident, "event": notice.event, "body": notice.model_dump_json()}
+def subscribe(conn: Connection, channels: Collection[str]) -> None:
+    """From now on every process queues for these channels, whatever its own settings say."""
+    conn.execute(delete(subscriptions))
     for channel in channels:
-        if channel not in told:
-            conn.execute(outbox.insert().values(**values, channel=channel, created_at=now.wall, due_at=now.wall))
+        conn.execute(subscriptions.insert().values(channel=channel))
+
+
+def queue(conn: Connection, notice: Notice, channels: Collection[str], now: Instant) -> None:
+    """Queue for each of `channels` and of the subscribed ones that was not told of this event of this incident yet."""
+    same = (outbox.c.incident == notice.incident) & (outbox.c.event == notice.event)
+    done = set(conn.execute(select(outbox.c.channel).where(same)).scalars())
+    values = {"notice": notice.id, "incident": notice.incident, "event": notice.event, "body": notice.model_dump_json()}
+    for channel in sorted({*channels, *conn.execute(select(subscriptions.c.channel)).scalars()} - done):
+        conn.execute(outbox.insert().values(**values, channel=channel, created_at=now.wall, due_at=now.wall))
 
 
 def told(conn: Connection, incident: str) -> bool:

@@ -168,6 +168,9 @@ outbox = Table(
 )
 Index("outbox_due", outbox.c.channel, outbox.c.due_at)
 
+# the channels of the process that stays and sends: the others queue for them as well
+subscriptions = Table("subscriptions", metadata, Column("channel", String, primary_key=True))
+
 audit = Table(
     "audit",
     metadata,

@@ -150,7 +150,8 @@ class Workload:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
     def _launch(self, service: str, ports: dict[str, int]) -> Launch:
-        arguments = ["--service", service, "--instance", f"{service}-0", "--port", str(ports[service])]
+        arguments = ["--service", service, "--instance", f"{service}-0"]
+        arguments += ["--host", self.settings.stack.host, "--port", str(ports[service])]
         for dependency in DEPENDENCIES[service]:
             arguments += ["--upstream", f"{dependency}:{ports[dependency]}", "--timeout", str(_TIMEOUT[service])]
         arguments += ["--database", str(self.folder / "orders.sqlite")] if service == "database" else []

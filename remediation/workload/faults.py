@@ -24,7 +24,8 @@ def inject(workload: Workload, kind: str, service: str, amount: float | None = N
         os.kill(state.pid, signal.SIGKILL if kind == "killed" else signal.SIGSTOP)
         return state
     route = "leak" if kind == "leaking" else "slow"
-    url = f"http://127.0.0.1:{state.port}/debug/{route}?amount={KINDS[kind] if amount is None else amount}"
+    host = workload.settings.stack.host
+    url = f"http://{host}:{state.port}/debug/{route}?amount={KINDS[kind] if amount is None else amount}"
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
             return state

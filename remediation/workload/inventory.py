@@ -23,6 +23,7 @@ class LocalInventory:
 
     def __init__(self, settings: Settings) -> None:
         self.workload = Workload(settings)
+        self.host = settings.stack.host
         self.timeout = settings.remediation.health.timeout.total_seconds()
 
     def targets(self) -> Mapping[str, Target]:
@@ -59,10 +60,10 @@ class LocalInventory:
     def _ask(self, port: int) -> dict[str, Any]:
         started = perf_counter()
         try:
-            code, health = _get(port, "/health", self.timeout)
+            code, health = self._get(port, "/health")
             latency = perf_counter() - started
             answer = json.loads(health)
-            _, metrics = _get(port, "/metrics", self.timeout)
+            _, metrics = self._get(port, "/metrics")
         except (OSError, http.client.HTTPException, ValueError):
             return {}  # alive and not responding: that is the observation
         return {
@@ -74,12 +75,11 @@ class LocalInventory:
             "memory": _resident(metrics.decode()),
         }
 
-
-def _get(port: int, path: str, timeout: float) -> tuple[int, bytes]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)) as connection:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+    def _get(self, port: int, path: str) -> tuple[int, bytes]:
+        with closing(http.client.HTTPConnection(self.host, port, timeout=self.timeout)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
 
 
 def _resident(metrics: str) -> int | None:

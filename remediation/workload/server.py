@@ -78,7 +78,9 @@ class Process:
         service, port = self.options.upstream.split(":")
         code = "error"
         try:
-            with closing(http.client.HTTPConnection("127.0.0.1", int(port), timeout=self.options.timeout)) as call:
+            with closing(
+                http.client.HTTPConnection(self.options.host, int(port), timeout=self.options.timeout)
+            ) as call:
                 call.request("GET", path)
                 answer = call.getresponse()
                 code = str(answer.status)
@@ -155,7 +157,7 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # without HTTPServer's name lookup, which can take seconds
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that hung up is its own affair."""
@@ -165,6 +167,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="remediation.workload.server", description=__doc__)
     parser.add_argument("--service", required=True)
     parser.add_argument("--instance", required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="address of this process and of its dependency")
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--generation", required=True, type=int)
     parser.add_argument("--key", required=True, help="idempotency key of the launch")
@@ -179,7 +182,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     options = arguments().parse_args()
     Handler.process = process = Process(options)
-    server = Server(("127.0.0.1", options.port), Handler)  # before the ledger: a launch that cannot listen is none
+    server = Server((options.host, options.port), Handler)  # before the ledger: a launch that cannot listen is none
     launch = {"instance": options.instance, "generation": options.generation, "key": options.key, "pid": os.getpid()}
     with Path(options.ledger).open("a") as ledger:
         ledger.write(json.dumps(launch) + "\n")

@@ -171,6 +171,21 @@ def test_the_metrics_are_prometheus_text(workload: Workload, settings: Settings)
     assert all(look.memory and look.memory > 10 << 20 for look in looks.values())
 
 
+def test_another_loopback_address_is_another_place(tmp_path: Path, settings: Settings, running: Workload) -> None:
+    """The same ports twice, side by side; and its faults go to the right one."""
+    stack = settings.stack.model_copy(update={"host": "127.0.0.2"})
+    other = Workload(settings.model_copy(update={"home": tmp_path, "stack": stack}))
+    try:
+        other.up()
+        wait_healthy(LocalInventory(other.settings))
+        assert other.state("front-0").port == running.state("front-0").port
+        inject(other, "slow", "front", 2.0)
+        assert not LocalInventory(other.settings).observe()["front-0"].responding
+        wait_healthy(LocalInventory(settings))
+    finally:
+        other.down()
+
+
 def test_faults_need_the_switch(tmp_path: Path, settings: Settings) -> None:
     """Without AIOPS_FAULTS=1 the debug routes do not exist."""
     stack = settings.stack.model_copy(

@@ -119,6 +119,15 @@ def test_status_of_a_stack_that_is_down(run):
     assert result.stdout.count("stopped") == len(json.loads(run("status", "--json").stdout))
 
 
+def test_status_says_what_is_off_and_what_is_not_installed(run, monkeypatch):
+    monkeypatch.setenv("AIOPS__REMEDIATION__ACTIONS", '{"pod_restart": true}')
+    for name in ("SLACK_WEBHOOK_URL", "PAGERDUTY_KEY", "AIOPS_EMAIL_RECIPIENTS"):
+        monkeypatch.delenv(name, raising=False)
+    told = run("status").stdout
+    assert "email (email_recipients), pagerduty (pagerduty_key), slack (slack_webhook)" in told
+    assert "never taken: pod_restart" in told
+
+
 def test_status_shows_restarts_and_a_missing_supervisor(run, monkeypatch):
     parts = [
         PartStatus("a", "Part A", "running", "ok", 7, 3700.0, 99.6, 2, time.time(), "http://127.0.0.1:1"),

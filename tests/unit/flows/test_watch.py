@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ pytest.importorskip("prefect")
 from flows.watch import RUNS, Dispatcher
 from remediation.engine import Engine
 from remediation.records import Detection, State, Status
-from remediation.testing import World, fake_engine
+from remediation.testing import World, fake_engine, limits
 
 
 def detection(instance: str, status: Status = Status.FIRING) -> Detection:
@@ -97,6 +98,34 @@ def test_a_job_that_fails_frees_its_place(engine: Engine) -> None:
     dispatcher.start(detection("web0-0").fingerprint, lambda: done.append("again"))
     dispatcher._pool.shutdown(wait=True)
     assert done == ["again"]
+
+
+def test_a_question_is_put_again_only_where_nobody_alive_shows_it(tmp_path: Path, world: World) -> None:
+    engine = fake_engine(tmp_path, world, limits(actions={"flip": False}))
+    world.write("web0-0", healthy=False)
+    incident = engine.handle(detection("web0-0"))
+    runs: list[Detection] = []
+
+    def go_on() -> int:
+        dispatcher = Dispatcher(engine, runs.append)
+        dispatcher.go_on()
+        dispatcher._pool.shutdown(wait=True)
+        return len(runs)
+
+    incidents = engine.kernel.incidents
+    shown = incidents.show(incident.id)
+    assert shown is not None and incidents.show(incident.id) is None
+    assert incidents.is_shown(incident.id) and go_on() == 0
+    incidents.hide(shown)
+    assert not incidents.is_shown(incident.id) and go_on() == 1
+    assert runs == [incident.detection]
+    dead = multiprocessing.get_context("fork").Process(target=lambda: incidents.show(incident.id))
+    dead.start()
+    dead.join()
+    assert go_on() == 2
+    assert incident.approval is not None
+    engine.deny(incident.approval.id, by="bob")
+    assert go_on() == 2
 
 
 def test_a_new_watcher_tells_the_end_of_what_an_earlier_one_saw(engine: Engine, world: World) -> None:

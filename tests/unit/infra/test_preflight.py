@@ -53,9 +53,10 @@ def test_a_full_disk_names_the_amounts():
 def test_a_port_in_use_names_port_part_and_variable():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        sentence = preflight._taken({"prefect": port})
+        sentence = preflight._taken({"prefect": port}, "127.0.0.1")
         assert f"Port {port} (for prefect)" in sentence and "AIOPS__STACK__PORTS__PREFECT" in sentence
-    assert preflight._taken({"prefect": port}) is None
+        assert preflight._taken({"prefect": port}, "127.0.0.2") is None  # another address has ports of its own
+    assert preflight._taken({"prefect": port}, "127.0.0.1") is None
 
 
 def test_the_ports_it_looks_at_are_those_of_the_settings():
@@ -63,6 +64,8 @@ def test_the_ports_it_looks_at_are_those_of_the_settings():
     written = yaml.safe_load(text)["aiops"]["stack"]["ports"]
     assert preflight.ports({}, text) == written and set(written) == set(Ports.model_fields)
     assert preflight.ports({"AIOPS__STACK__PORTS__API": "9"}, text) == {**written, "api": 9}
+    assert preflight.host({}, text) == "127.0.0.1"
+    assert preflight.host({"AIOPS__STACK__HOST": "127.0.0.9"}, text) == "127.0.0.9"
 
 
 def test_it_runs_without_any_package():

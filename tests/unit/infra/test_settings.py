@@ -93,6 +93,8 @@ def test_secrets_do_not_show(write):
         ("stack: { ports: { api: 0 } }", r"aiops.stack.ports.api .*greater than or equal to 1"),
         ("stack: { ports: { api: 5000 } }", r"port 5000 is given to more than one part"),
         ("remediation: { approval_timeout: soon }", r"aiops.remediation.approval_timeout .*'soon' is not a duration"),
+        ("stack: { host: 0.0.0.0 }", r"aiops.stack.host .*'0.0.0.0' is not a loopback address"),
+        ("stack: { host: localhost }", r"aiops.stack.host .*'localhost' is not a loopback address"),
         ("models: { churn_predictor: { enabled: perhaps } }", r"aiops.models.churn_predictor.enabled"),
     ],
 )

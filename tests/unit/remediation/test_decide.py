@@ -15,6 +15,7 @@ from remediation.action import Action, catalogue, check_settings
 from remediation.decide import decide
 from remediation.records import Decision, Diagnosis, Target
 from remediation.testing import Flip, World, limits
+from remediation.vocabulary import SPECIFIED
 
 
 class Gentle(Flip):
@@ -40,7 +41,7 @@ def choose(
     tmp_path: Path, actions: dict[str, bool], confidence: float = 0.9, failed: dict[str, int] | None = None, **more: Any
 ) -> Decision:
     world = World(tmp_path, {"web": 1})
-    rules = (Rule(cause="process_down", confidence=0.5, actions=("rough", "final", "gentle")),)
+    rules = more.pop("rules", (Rule(cause="process_down", confidence=0.5, actions=("rough", "final", "gentle")),))
     at = datetime.now(UTC)
     diagnosis = Diagnosis(
         cause=more.pop("cause", "process_down"),
@@ -79,6 +80,16 @@ def test_what_is_not_named_is_rejected(tmp_path: Path) -> None:
     assert {one.action for one in decision.rejected} == {"gentle", "final"}
 
 
+def test_an_action_without_a_file_is_known_and_never_chosen(tmp_path: Path) -> None:
+    rules = (Rule(cause="process_down", actions=("pod_restart", "gentle")),)
+    settings = limits(actions={"pod_restart": True, "gentle": True}, rules=rules)
+    check_settings(settings, {"gentle": Gentle})
+    decision = choose(tmp_path, settings.actions, rules=rules)
+    assert decision.plan is not None and decision.plan.action == "gentle"
+    assert {one.action: one.why for one in decision.rejected} == {"pod_restart": "it is not installed"}
+    assert choose(tmp_path, {"pod_restart": True}, rules=rules).plan is None
+
+
 @pytest.mark.parametrize(
     ("actions", "more"),
     [({"gentle": False}, {}), ({"final": True}, {}), ({"gentle": True}, {"approval_required": True})],
@@ -108,6 +119,16 @@ def test_the_catalogue_holds_its_contract() -> None:
 def test_settings_that_name_a_missing_action_are_refused() -> None:
     with pytest.raises(SettingsError, match="did you mean 'process_restart'"):
         check_settings(limits(actions={"process_restat": True}, rules=()), catalogue())
+
+
+def test_a_rule_that_names_no_action_at_all_is_refused() -> None:
+    rules = (Rule(cause="process_down", actions=("certificate_renewl",)),)
+    with pytest.raises(SettingsError, match="the rule for process_down: .*did you mean 'certificate_renewal'"):
+        check_settings(limits(actions={}, rules=rules), catalogue())
+
+
+def test_the_vocabulary_has_the_specified_actions() -> None:
+    assert len(SPECIFIED - {"config_update"}) == 22
 
 
 def test_a_rule_for_a_cause_that_its_action_does_not_treat_is_refused() -> None:

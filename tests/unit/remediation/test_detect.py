@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from infra.errors import UserError
 from infra.settings import Health
-from remediation.detect import Debounce, Watcher, from_anomalies
+from remediation.detect import Debounce, Watcher, from_anomalies, looks
 from remediation.records import Detection, Status
 from remediation.testing import World
 
@@ -41,6 +41,12 @@ def test_the_watcher_fires_and_resolves(world: World) -> None:
     (over,) = watcher.poll()
     assert over.status is Status.RESOLVED and over.fingerprint == fired.fingerprint
     assert watcher.poll() == []
+
+
+def test_looks_are_as_many_as_debouncing_needs(world: World) -> None:
+    world.write("web-0", healthy=False)
+    limits = Health(failures=2, of=3, interval="1ms")
+    assert [len(found) for found in looks(Watcher(world, limits).poll, limits)] == [0, 1, 1]
 
 
 def answer(**changed: object) -> dict[str, object]:

@@ -145,6 +145,20 @@ def test_a_clock_that_is_set_back_delays_nothing(tmp_path: Path, world: World, c
     assert deliver(engine.kernel, broken) == 1
 
 
+def test_a_process_without_the_secrets_queues_for_the_one_that_sends(tmp_path: Path, world: World) -> None:
+    inbox = Inbox()
+    watcher = fake_engine(tmp_path, world, ways=[inbox])
+    watcher.kernel.subscribe()
+    world.write("web-0", healthy=False)
+    assert fake_engine(tmp_path, world).handle(world.detection("web-0")).state is State.RESOLVED
+    watcher.tell()
+    assert len(inbox.notices) == 1
+    fake_engine(tmp_path, world).kernel.subscribe()  # the next watcher has no such channel
+    world.write("web-1", healthy=False)
+    fake_engine(tmp_path, world).handle(world.detection("web-1"))
+    assert len(_rows(watcher)) == 1
+
+
 def _rows(engine: object) -> list[object]:
     with engine.kernel.core.store.read() as conn:  # type: ignore[attr-defined]
         return list(conn.execute(select(outbox).order_by(outbox.c.seq)).all())
