@@ -50,6 +50,7 @@ def run(
     """
     from flows.run import main_job
 
+    _remark()
     with progress("Running the whole loop") as tell:
         main_job(tell, tuple(names or ()))
 
@@ -66,11 +67,11 @@ def up(
     """
     from infra import stack
 
+    _remark()
     begun = time.monotonic()
     with progress("Starting the stack") as tell:
         stack.up(tell, parts or ())
     out().print(f"The stack is up after {time.monotonic() - begun:.1f} s.")
-    _remark()
 
 
 @app.command(rich_help_panel=STACK)

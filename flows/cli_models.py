@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from flows.console import out, progress
+from flows.console import out, progress, steps
 from infra.errors import DataError, UserError
 
 PANEL = "Data and models"
@@ -36,7 +35,7 @@ def train(
         pipeline.prepare(
             catalog.features(chosen), lambda text: tell("Data", text), registered=catalog.features(catalog.enabled())
         )
-        trained = trainer.train_all(chosen, profile=profile, progress=lambda what, share: tell(f"{share:.0%}", what))
+        trained = trainer.train_all(chosen, profile=profile, progress=steps(tell))
     for one in trained:
         out().print(str(one))
 
@@ -66,20 +65,8 @@ def benchmark(
 
     for model in catalog.enabled() if name is None else (name,):
         with progress(f"Benchmark of {model}") as tell:
-            report = bench.benchmark(model, train, test, json_file, seeds, _share(tell))
+            report = bench.benchmark(model, train, test, json_file, seeds, steps(tell))
         bench.show(report, out())
-
-
-def _share(tell: Callable[[str, str], None]) -> Callable[[str, float], None]:
-    """The progress `(what, share of the work)` of training, told once for each new step."""
-    last: list[str] = []
-
-    def step(what: str, share: float) -> None:
-        if what not in last:
-            last[:] = [what]
-            tell(f"{share:.0%}", what)
-
-    return step
 
 
 def predict(

@@ -44,6 +44,19 @@ def progress(task: str) -> Iterator[Callable[[str, str], None]]:
         yield tell
 
 
+def steps(tell: Callable[[str, str], None]) -> Callable[[str, float], None]:
+    """The progress `(what, share of the work)` of training, told as `tell(share, what)` once for each new step."""
+    last = ""
+
+    def step(what: str, share: float) -> None:
+        nonlocal last
+        if what != last:
+            last = what
+            tell(f"{share:.0%}", what)
+
+    return step
+
+
 def fail(sentence: str, code: int) -> NoReturn:
     """Print one sentence and leave with `code`."""
     print(f"error: {sentence}", file=sys.stderr)

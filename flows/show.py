@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
@@ -15,18 +14,6 @@ from infra.settings import settings
 def say(text: str) -> None:
     """One line of progress, in the run's log."""
     get_run_logger().info(text)
-
-
-def steps(subject: str) -> Any:
-    """A progress callback `(what, share)` that says each new step once."""
-    said: list[str] = []
-
-    def tell(what: str, share: float) -> None:
-        if what not in said[-1:]:
-            said.append(what)
-            say(f"{what.removeprefix(f'{subject}: ')} ({share:.0%})")
-
-    return tell
 
 
 def table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import flow, task
 
 from features import pipeline
-from flows.show import model_link, say, steps, table
+from flows.console import steps
+from flows.show import model_link, say, table
 from infra.errors import UserError
 from training import catalog, trainer
 from training.trainer import Trained
@@ -41,7 +42,9 @@ def prepare(names: list[str]) -> None:
 
 @task(name="train", task_run_name="train {name}", tags=["training"])
 def train_one(name: str) -> Trained:
-    trained = trainer.train(name, progress=steps(name))
+    trained = trainer.train(
+        name, progress=steps(lambda share, what: say(f"{what.removeprefix(f'{name}: ')} ({share})"))
+    )
     say(str(trained))
     return trained
 

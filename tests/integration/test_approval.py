@@ -92,13 +92,20 @@ def asked(client: httpx.Client, home: Path) -> tuple[str, str, str]:
     return incident.id, incident.detection.id, found[0]["id"]
 
 
+def reply_to(client: httpx.Client, run: str) -> None:
+    """What the button of the form does."""
+    answer = client.post(f"/flow_runs/{run}/resume", json={"run_input": {"approve": True, "by": "alice"}})
+    assert answer.json()["status"] == "ACCEPT", answer.text
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
+@pytest.mark.parametrize("in_vain", [False, True], ids=["unanswered", "answered while nobody listens"])
 def test_a_form_whose_process_was_killed_is_opened_again_and_answered_once(
-    prefect: httpx.Client, start: Callable[[], subprocess.Popen[bytes]], tmp_path: Path
+    prefect: httpx.Client, start: Callable[[], subprocess.Popen[bytes]], tmp_path: Path, in_vain: bool
 ) -> None:
     engine, world = made(tmp_path)
     world.write("web-0", healthy=False)
@@ -106,6 +113,8 @@ def test_a_form_whose_process_was_killed_is_opened_again_and_answered_once(
     incident, detection, orphan = asked(prefect, tmp_path)
     approval = engine.get(incident).approval
     kill(first)
+    if in_vain:
+        reply_to(prefect, orphan)
     start()
     assert until(lambda: runs(prefect, detection, "CANCELLED"), 120), (tmp_path / "log").read_text()
     (form,) = until(lambda: runs(prefect, detection, "PAUSED"), 60)
@@ -113,8 +122,7 @@ def test_a_form_whose_process_was_killed_is_opened_again_and_answered_once(
     assert engine.get(incident).approval == approval, "the same question"
     time.sleep(3)  # several rounds of the watcher: there is still one form
     assert [one["id"] for one in runs(prefect, detection, "PAUSED", "RUNNING")] == [form["id"]]
-    reply = prefect.post(f"/flow_runs/{form['id']}/resume", json={"run_input": {"approve": True, "by": "alice"}})
-    assert reply.json()["status"] == "ACCEPT"
+    reply_to(prefect, form["id"])
     assert until(lambda: engine.get(incident).state is State.RESOLVED, 60), (tmp_path / "log").read_text()
     assert len(world.effects()) == 1
     assert until(lambda: runs(prefect, detection, "COMPLETED"), 30)

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows import cli, cli_models
+from flows import cli, cli_models, console
 from infra import stack
 from infra.errors import DataError
 from infra.health import PartStatus
@@ -141,6 +141,20 @@ def test_status_shows_restarts_and_a_missing_supervisor(run, monkeypatch):
     assert "`aiops up` takes over" in result.stdout
     monkeypatch.setattr(stack, "status", lambda: parts[:1])
     assert run("status").exit_code == 0
+
+
+def test_each_step_of_training_is_told_once():
+    told = []
+    step = console.steps(lambda share, what: told.append((share, what)))
+    for what, share in [("fit", 0.1), ("fit", 0.2), ("judge", 0.5), ("fit", 0.6)]:
+        step(what, share)
+    assert told == [("10%", "fit"), ("50%", "judge"), ("60%", "fit")]
+
+
+def test_a_wrong_notification_setting_stops_the_start_in_one_sentence(tmp_path):
+    done = program("up", AIOPS__HOME=str(tmp_path), SLACK_WEBHOOK_URL="https://example.org/hush")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "slack_webhook is not of the form" in done.stderr and "hush" not in done.stderr
 
 
 @pytest.mark.parametrize(
