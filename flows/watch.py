@@ -138,7 +138,9 @@ def main() -> None:
     """Until SIGTERM or SIGINT."""
     config = settings()
     logging.basicConfig(
-        level=config.ingestion.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        level=config.ingestion.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        force=True,  # Prefect has set up the root logger for itself, at WARNING
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every beat otherwise
     for sentence in remarks(config):
