@@ -119,7 +119,8 @@ def _judged(view: View, rows: pa.Table) -> Any:
         values = rows[name]
         if kind in (list[float], list[str]):
             columns[name] = pc.if_else(pc.is_null(values), None, True)  # only whether it is there
-            columns[f"length({name})"] = pc.list_value_length(values)
+            length = pc.list_value_length(values).cast(pa.int64())  # of 32 bits they are compared one by one
+            columns[f"length({name})"] = length
             if kind == list[float]:
                 columns[f"non_finite({name})"] = _non_finite(values.combine_chunks())
         else:

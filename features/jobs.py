@@ -1,8 +1,8 @@
 """Spark jobs: the lake's canonical tables → feature tables in `<home>/features/<view>/dataset=<name>/`.
 
-One job for every view: the rows that the view reads, of all its tables, are tagged by table and brought together by
-entity; each Spark partition then runs the view's pure transform on all of its entities at once. Spark only moves rows,
-so what it makes is what `features.build` makes.
+One job for every view: its entities are dealt out to Spark's tasks; each task reads the rows of its entities from the
+lake, which lies where all tasks can read it, runs the view's pure transform on all of them at once, and writes a file.
+So no row goes through a shuffle or the JVM, and what Spark makes is what `features.build` makes.
 
 A job writes a candidate; the gate (`features.expectations`) stands between it and `publish`. A data set is skipped
 when neither its rows in the lake nor the code of the view changed since its candidate or feature table was made.
@@ -10,14 +10,17 @@ when neither its rows in the lake nor the code of the view changed since its can
 
 from __future__ import annotations
 
+import heapq
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from features import lake, schema, table
 from features.fingerprint import digest, of_code
@@ -26,11 +29,8 @@ from infra.clients import spark
 from infra.errors import DataError
 from infra.settings import settings
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
 ROW_TIME = "row_time"  # beside a view's columns: the time as a number, by which the store finds a joined row again
-_ENTITY = "_entity"
+_TASK = 1 << 20  # rows that one task reads: 200 to 500 MiB in pandas
 _STAMP = "_made.json"
 
 
@@ -106,66 +106,56 @@ def read(view: View, where: Path | None = None, datasets: Sequence[str] | None =
 
 def _write(view: View, datasets: Sequence[str]) -> None:
     """Run Spark into a staging folder, then move each data set's rows into the candidate's folder."""
-    from pyspark.sql import functions as sql
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    staging = candidate(view).with_name(f"_staging-{view.name}")
-    made = _gathered(view, datasets).mapInArrow(_transform(view), from_arrow_schema(table.schema(view)))
-    made = made.withColumn(ROW_TIME, sql.unix_micros("time"))
-    made.write.partitionBy("dataset").mode("overwrite").parquet(str(staging))
+    staging, mark = candidate(view).with_name(f"_staging-{view.name}"), uuid4().hex
+    shutil.rmtree(staging, ignore_errors=True)
+    shares = [share for name in datasets for share in _shares(view, name)]
+    tasks = [(f"dataset={name}/part-{number}-{mark}.parquet", name, of) for number, (name, of) in enumerate(shares)]
+    dealt = spark().createDataFrame(tasks, "file string, dataset string, entities array<string>")
+    dealt.repartition(max(1, len(tasks))).mapInArrow(_made_by(view, lake.root(), staging), "rows long").collect()
     candidate(view).mkdir(parents=True, exist_ok=True)
     for name in datasets:
         part = f"dataset={name}"
         shutil.rmtree(candidate(view) / part, ignore_errors=True)
         if (staging / part).exists():
             (staging / part).rename(candidate(view) / part)
-    shutil.rmtree(staging)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
-def _gathered(view: View, datasets: Sequence[str]) -> DataFrame:
-    """All tables' rows under one another, each in a struct column named as its table; entities not torn apart."""
-    frames = [_selected(view, name, datasets) for name in view.reads if lake.parts(name, datasets)]
-    union = frames[0]
-    for frame in frames[1:]:
-        union = union.unionByName(frame, allowMissingColumns=True)
-    return union.repartition(_ENTITY)
+def _shares(view: View, dataset: str) -> list[tuple[str, list[str]]]:
+    """(data set, entities): all entities of the data set, in parts of about `_TASK` rows."""
+    found: Counter[str] = Counter()
+    for name, wanted in view.reads.items():
+        found += lake.counts(name, view.keys[name], {**wanted, "dataset": [dataset]})
+    parts: list[list[str]] = [[] for _ in range(max(1, round(found.total() / _TASK)))]
+    sizes = [(0, number) for number in range(len(parts))]
+    for entity, count in found.most_common():
+        size, number = heapq.heappop(sizes)  # the smallest part gets the next largest entity
+        parts[number].append(entity)
+        heapq.heappush(sizes, (size + count, number))
+    return [(dataset, entities) for entities in parts if entities]
 
 
-def _selected(view: View, name: str, datasets: Sequence[str]) -> DataFrame:
-    from pyspark.sql import functions as sql
+def _made_by(view: View, where: Path, staging: Path) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """What a task does: rows of its entities from the lake at `where` → a file of the view's rows below `staging`.
 
-    folders = [str(part) for part in lake.parts(name, datasets)]
-    rows = spark().read.option("basePath", str(lake.root() / name)).parquet(*folders)
-    for column, values in view.reads[name].items():
-        rows = rows.where(sql.col(column).isin(list(values)))
-    return rows.select(sql.col(view.keys[name]).alias(_ENTITY), sql.struct(*_columns(name)).alias(name))
+    A task that Spark repeats writes the same file.
+    """
 
+    def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for task in (task for batch in batches for task in batch.to_pylist()):
+            frames = {}
+            for name, wanted in view.reads.items():
+                mine = {**wanted, "dataset": [task["dataset"]], view.keys[name]: task["entities"]}
+                columns = [column for column in schema.TABLES[name].names if column != "attributes"]
+                frames[name] = table.seen(name, lake.share(where, name, mine, columns))
+            made = table.conform(view, view.transform(frames))
+            file = staging / task["file"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            content = made.append_column(ROW_TIME, made["time"].cast(pa.int64())).drop_columns(["dataset"])
+            pq.write_table(content, file, row_group_size=1 << 16)
+            yield pa.RecordBatch.from_pydict({"rows": [len(made)]})
 
-def _columns(name: str) -> list[str]:
-    return [column for column in schema.TABLES[name].names if column != "attributes"]
-
-
-def _transform(view: View) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def transform(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tables = _taken_apart(list(batches))
-        if any(map(len, tables.values())):
-            empty = {name: schema.TABLES[name].empty_table().select(_columns(name)) for name in view.reads}
-            frames = {name: table.seen(name, rows) for name, rows in (empty | tables).items()}
-            del tables  # a partition's rows are held once, not twice
-            yield from table.conform(view, view.transform(frames)).to_batches(max_chunksize=1 << 16)
-
-    return transform
-
-
-def _taken_apart(batches: list[pa.RecordBatch]) -> dict[str, pa.Table]:
-    """Undo `_gathered`: table name → its rows."""
-    tables: dict[str, list[pa.RecordBatch]] = {}
-    for batch in batches:
-        for name in batch.schema.names:
-            if name != _ENTITY:
-                column = batch.column(name)
-                tables.setdefault(name, []).append(pa.RecordBatch.from_struct_array(column.filter(column.is_valid())))
-    return {name: pa.Table.from_batches(parts) for name, parts in tables.items()}
+    return make
 
 
 def _made(folder: Path) -> dict[str, str]:

@@ -13,13 +13,15 @@ import hashlib
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -33,6 +35,7 @@ _SMALL = 16 << 20  # bytes; larger files are left alone by compaction
 _JOURNAL = "_compaction.json"
 KEPT = timedelta(days=8)  # of live rows: the longest memory of a view is seven days
 _ROW_GROUP = 1 << 18
+_HIVE = ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive")
 
 
 def root() -> Path:
@@ -141,12 +144,48 @@ def read(
         found = [part.name.removeprefix("dataset=") for part in parts(table, datasets)]
         if not found:
             raise DataError(f"the lake holds no rows of {table!r} for {list(datasets or ['any data set'])}; load one")
-        hive = ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive")
-        tree = ds.dataset(root() / table, schema=schema.TABLES[table], format="parquet", partitioning=hive)
-        wish = ds.field("dataset").isin(found)
-        for column, values in (wanted or {}).items():
-            wish &= ds.field(column).isin(list(values))
-        return tree.to_table(filter=wish)
+        return _tree(root() / table).to_table(filter=_wish({"dataset": found}) & _wish(wanted or {}))
+
+
+def share(where: Path, table: str, wanted: Mapping[str, Sequence[str]], columns: Sequence[str]) -> pa.Table:
+    """As `read`, some columns, from the lake whose folder is `where`; for a part of a job that holds `reading`."""
+    if not (where / table).is_dir():
+        return schema.TABLES[table].empty_table().select(columns)
+    return _tree(where / table).to_table(filter=_wish(wanted), columns=list(columns))
+
+
+def counts(table: str, column: str, wanted: Mapping[str, Sequence[str]]) -> Counter[str]:
+    """How many of the `wanted` rows have each value of `column`; nulls are left out."""
+    found: Counter[str] = Counter()
+    if (root() / table).is_dir():
+        for batch in _tree(root() / table).to_batches(filter=_wish(wanted), columns=[column]):
+            for one in pc.value_counts(batch[column].drop_null()).to_pylist():
+                found[one["values"]] += one["counts"]
+    return found
+
+
+def history(
+    wanted: Mapping[str, Mapping[str, Sequence[str]]], span: timedelta, dataset: str = LIVE
+) -> Iterator[dict[str, pa.Table]]:
+    """The rows of `dataset` in the tables named in `wanted`, `span` after `span` in the order of time.
+
+    `wanted`: table → {column: accepted values}. Rows without a time are left out. What a span holds is in memory.
+    """
+    with reading():
+        trees = {table: _tree(_part(table, dataset)) for table in wanted if _part(table, dataset).exists()}
+        edges = [edge for tree in trees.values() for edge in _edges(tree)]
+        for number in range((max(edges) - min(edges)) // span + 1 if edges else 0):
+            begin = min(edges) + number * span
+            inside = (ds.field("time") >= begin) & (ds.field("time") < begin + span)
+            yield {table: tree.to_table(filter=inside & _wish(wanted[table])) for table, tree in trees.items()}
+
+
+def _edges(tree: ds.Dataset) -> Iterator[datetime]:
+    """The first and the last time of each row group, as the files' own statistics tell them."""
+    for fragment in tree.get_fragments():
+        for group in fragment.row_groups:
+            if times := (group.statistics or {}).get("time"):
+                yield from (times["min"], times["max"])
 
 
 def parts(table: str, datasets: Sequence[str] | None = None) -> list[Path]:
@@ -165,6 +204,22 @@ def reading() -> Iterator[None]:
                 _recover(journal.parent)
     with _locked(fcntl.LOCK_SH):
         yield
+
+
+def _tree(folder: Path) -> ds.Dataset:
+    """A table's folder, or one of its partitions."""
+    base = folder.parent if folder.name.startswith("dataset=") else folder
+    return ds.dataset(
+        folder, schema=schema.TABLES[base.name], format="parquet", partitioning=_HIVE, partition_base_dir=str(base)
+    )
+
+
+def _wish(wanted: Mapping[str, Sequence[str]]) -> pc.Expression:
+    """A filter: each column holds one of its values."""
+    wish = pc.scalar(True)
+    for column, values in wanted.items():
+        wish &= ds.field(column).isin(list(values))
+    return wish
 
 
 def _part(table: str, dataset: str) -> Path:

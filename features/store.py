@@ -109,13 +109,13 @@ def materialize(views: Iterable[View], end: datetime | None = None) -> dict[str,
             written[view.name] = 0
             continue
         rows = jobs.read(view)
-        rows = rows.filter(pc.not_equal(rows["dataset"], lake.LIVE))
-        newest = pc.max(rows["time"]).as_py()
-        rows = rows.filter(pc.less_equal(rows["time"], pa.scalar(end, rows["time"].type))).sort_by("time")
-        last = rows.select([view.entity]).to_pandas().drop_duplicates(keep="last").index
-        written[view.name] = push(view, rows.take(pa.array(last)).to_pandas())
+        keys = rows.select(["dataset", "time", view.entity]).to_pandas()  # rows can be large, and few are written
+        keys = keys[keys["dataset"] != lake.LIVE]
+        newest = keys["time"].max()
+        last = keys[keys["time"] <= end].sort_values("time", kind="stable").drop_duplicates(view.entity, keep="last")
+        written[view.name] = push(view, rows.take(pa.array(last.index)).to_pandas())
         stamp.unlink(missing_ok=True)
-        if newest and newest <= end:  # else a later end has more to write
+        if newest <= end:  # else a later end has more to write; without rows it is NaT
             stamp.write_text(json.dumps({"mark": mark, "newest": newest.isoformat()}))
     return written
 

@@ -1,7 +1,8 @@
-"""The live path: canonical rows as they come → the same transforms as in batch → the online store, and the lake.
+"""The live path: canonical rows as they come → the rows that batch makes → the online store, and the lake.
 
-A view's newest row needs its entity's past, so the stream keeps the newest batches of each entity in memory; `depth` of
-them. That is the one difference to batch, which sees all of the past: give a view with long memory more depth.
+A view with an incremental form keeps a state for each entity: what it serves is what batch makes of all of the live
+history. Of the others the newest batches of each entity are kept, `depth` of them, and go through the transform every
+time: a row that needs more of the past than that differs from what batch makes of it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from features import lake, sampling, schema, source, store, table
+from features.ordered import Ordered
 from features.view import View
 
 logger = logging.getLogger("aiops.stream")
@@ -27,6 +30,7 @@ Push = Callable[[View, pd.DataFrame], Any]
 Append = Callable[[str, pa.Table], Any]
 DEPTH = 300
 FLUSH_ROWS = 10_000
+SPAN = timedelta(hours=1)  # of the live history that is in memory at once when the stream begins
 
 
 class Stream:
@@ -41,7 +45,10 @@ class Stream:
     ) -> None:
         self._views, self._push, self._append = views, push, append
         self._past: dict[tuple[str, str, str], deque[pa.Table]] = defaultdict(lambda: deque(maxlen=depth))
+        self._states: dict[tuple[str, str], Ordered] = {}
         self._raw: dict[str, list[pa.Table]] = defaultdict(list)
+        self._seeding: threading.Thread | None = None
+        self._waiting: list[tuple[str, pa.Table]] = []  # batches that came since it began
         self.refused = 0
 
     def take(self, name: str, rows: pa.Table) -> dict[str, pd.DataFrame]:
@@ -53,14 +60,36 @@ class Stream:
         self._raw[name].append(batch)
         if sum(map(len, self._raw[name])) >= FLUSH_ROWS:
             self.flush()
+        self._waiting.append((name, batch))
+        if self._seeding is not None and self._seeding.is_alive():
+            return {}
+        waiting, self._waiting = self._waiting, []
         pushed = {}
-        for view in self._views:
-            if view.online and name in view.reads and (entities := self._keep(view, name, batch)):
-                newest = self._newest(view, entities)
-                if len(newest):
+        for name, batch in waiting:
+            for view in self._views:
+                if view.online and name in view.reads and len(newest := self._newest(view, name, batch)):
                     self._push(view, newest)
                     pushed[view.name] = newest
         return pushed
+
+    def seed(self) -> threading.Thread:
+        """Begin to take the lake's live history into the states of the views that have an incremental form.
+
+        A week of it takes a while, so a thread does it, which is returned; rows that are taken meanwhile wait for it.
+        To be called before the first rows are taken.
+        """
+        self._seeding = threading.Thread(target=self._seed, name="seed", daemon=True)
+        self._seeding.start()
+        return self._seeding
+
+    def _seed(self) -> None:
+        try:
+            for view in self._views:
+                if view.online and view.incremental:
+                    for rows in lake.history(view.reads, SPAN):
+                        self._advance(view, rows)
+        except Exception:  # with less of its past a state is worse, and still serves
+            logger.exception("the live history could not be taken in whole")
 
     def flush(self) -> None:
         """Write the raw rows that still wait to the lake, and merge its small files when there are many."""
@@ -69,25 +98,41 @@ class Stream:
             del self._raw[name]
             lake.compact(name)
 
-    def _keep(self, view: View, name: str, batch: pa.Table) -> list[str]:
-        """Add the rows that `view` reads to their entities' past; returns the entities."""
+    def _newest(self, view: View, name: str, rows: pa.Table) -> pd.DataFrame:
+        """The newest row of each entity of `rows` (of table `name`) that holds the limits of the view's columns."""
         for column, values in view.reads[name].items():
-            batch = batch.filter(pc.is_in(batch[column], value_set=pa.array(values)))
-        key = view.keys[name]
-        entities = [entity for entity in pc.unique(batch[key]).to_pylist() if entity is not None]
-        for entity in entities:
-            self._past[view.name, name, entity].append(batch.filter(pc.equal(batch[key], entity)))
-        return entities
+            rows = rows.filter(pc.is_in(rows[column], value_set=pa.array(values)))
+        made = self._advance(view, {name: rows}) if view.incremental else self._recompute(view, name, rows)
+        return made.to_pandas()[[self._holds(view, row) for row in made.to_pylist()]]
 
-    def _newest(self, view: View, entities: Sequence[str]) -> pd.DataFrame:
-        """The newest row of each entity that holds the limits of the view's columns."""
+    def _advance(self, view: View, rows: Mapping[str, pa.Table]) -> pa.Table:
+        """Take rows into the states of their entities; returns the newest row of each."""
+        parts: dict[str, dict[str, pa.Table]] = defaultdict(dict)
+        for name, batch in rows.items():
+            for entity, part in _entities(batch, view.keys[name]):
+                parts[entity][name] = part
+        made = [self._state(view, entity).add(part) for entity, part in parts.items()]
+        return pa.Table.from_pylist([row for row in made if row is not None], schema=table.schema(view))
+
+    def _state(self, view: View, entity: str) -> Ordered:
+        key = view.name, entity
+        if key not in self._states and view.incremental:
+            self._states[key] = Ordered(view.incremental)
+        return self._states[key]
+
+    def _recompute(self, view: View, name: str, rows: pa.Table) -> pa.Table:
+        """Add rows to their entities' past and transform all of that; returns the newest row of each entity."""
+        parts = dict(_entities(rows, view.keys[name]))
+        if not parts:
+            return table.schema(view).empty_table()
+        for entity, part in parts.items():
+            self._past[view.name, name, entity].append(part)
         frames = {}
-        for name in view.reads:
-            kept = [batch for entity in entities for batch in self._past[view.name, name, entity]]
-            frames[name] = table.seen(name, pa.concat_tables([schema.TABLES[name].empty_table(), *kept]))
-        rows = view.transform(frames).sort_values("time", kind="stable")
-        newest = table.conform(view, rows.drop_duplicates(view.entity, keep="last"))
-        return newest.to_pandas()[[self._holds(view, row) for row in newest.to_pylist()]]
+        for one in view.reads:
+            kept = [batch for entity in parts for batch in self._past[view.name, one, entity]]
+            frames[one] = table.seen(one, pa.concat_tables([schema.TABLES[one].empty_table(), *kept]))
+        made = view.transform(frames).sort_values("time", kind="stable")
+        return table.conform(view, made.drop_duplicates(view.entity, keep="last"))
 
     def _holds(self, view: View, row: dict[str, Any]) -> bool:
         try:
@@ -97,6 +142,21 @@ class Stream:
             logger.warning("view %s, %s %r is not served: %s", view.name, view.entity, row[view.entity], error)
             return False
         return True
+
+
+def _entities(rows: pa.Table, key: str) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each entity; those without entity or time are left out."""
+    rows = rows.filter(pc.and_(pc.is_valid(rows[key]), pc.is_valid(rows["time"])))
+    if not len(rows):
+        return
+    found = rows[key].combine_chunks().dictionary_encode()
+    code = found.indices.to_numpy()
+    if (np.diff(code) < 0).any():  # else each entity's rows are together, as scrapes bring them
+        order = np.argsort(code, kind="stable")
+        rows, code = rows.take(pa.array(order)), code[order]
+    edges = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), len(code)]
+    for begin, end in zip(edges, edges[1:], strict=False):
+        yield found.dictionary[code[begin]].as_py(), rows.slice(begin, end - begin)
 
 
 def watch(targets: str, interval: timedelta, sink: Callable[[str, pa.Table], Any], stop: threading.Event) -> None:

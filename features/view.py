@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Protocol, Self, Union, get_args, get_origin
 
 import pandas as pd
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 Frames = Mapping[str, pd.DataFrame]
@@ -36,6 +37,23 @@ class Columns(BaseModel):
         return {name: _kind(name, info.annotation) for name, info in cls.model_fields.items() if name != "time"}
 
 
+class Incremental(Protocol):
+    """A view's transform for one live entity, a few rows at a time: it keeps of the past what the next row needs.
+
+    Whatever the parts in which it is given a history, its newest row is the one that the transform makes from the
+    whole history at once. `features.ordered` puts late rows in their place.
+    """
+
+    def add(self, rows: Mapping[str, pa.Table]) -> dict[str, Any] | None:
+        """Take rows of the view's tables, in any order, all later than those that were taken before.
+
+        Returns the newest row (the columns of the view and `dataset`), None where these rows make none.
+        """
+
+    def copy(self) -> Self:
+        """An independent copy, cheap enough to be made once a minute."""
+
+
 @dataclass(frozen=True)
 class View:
     """One feature table.
@@ -44,6 +62,8 @@ class View:
     rows of one or more entities, and returns one row per (entity, time) with the columns of `columns` plus `dataset`.
     It must not care about row order, and gives each entity the same rows whatever other entities are present, so that
     Spark may run it on any partition of entities, the stream on the newest rows, and the benchmark on a folder.
+
+    `incremental` makes an empty state of one entity. A view without it is served from its newest raw rows only.
     """
 
     name: str
@@ -56,6 +76,7 @@ class View:
     online: bool = True  # False: labels, never served
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    incremental: Callable[[], Incremental] | None = None
 
 
 def _kind(name: str, annotation: Any) -> tuple[type, bool]:

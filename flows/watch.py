@@ -152,6 +152,7 @@ def main() -> None:
     pipeline.register(catalog.features(catalog.enabled()))
     start_http_server(config.stack.ports.watcher, config.stack.host)
     live, dispatcher = Stream(catalog.load(MODEL).spec.views), Dispatcher(engine(), react)
+    live.seed()
     watcher = Watcher(live, Sweep(), dispatcher)
     stream.watch(targets(), config.ingestion.metrics_interval, watcher.beat, stop)
     dispatcher.close()

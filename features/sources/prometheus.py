@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -98,7 +99,7 @@ def scrape(target: Target) -> list[_Point]:
 
 def _get(url: str, deadline: float) -> str:
     """The body, complete before `deadline`: a target that trickles is as late as one that is silent."""
-    with httpx.stream("GET", url, timeout=TIMEOUT, trust_env=False) as answer:
+    with _client().stream("GET", url) as answer:
         answer.raise_for_status()
         body = bytearray()
         for block in answer.iter_bytes():
@@ -108,6 +109,17 @@ def _get(url: str, deadline: float) -> str:
             if len(body) > LARGEST:
                 raise ValueError(f"{url} answered with more than {LARGEST} bytes")
     return body.decode()
+
+
+@lru_cache
+def _client() -> httpx.Client:
+    """One client for all scrapes: each loads the machine's certificates, which takes longer than many scrapes.
+
+    It keeps no connection: one that a restarted target left behind would say that the new one is down.
+    """
+    return httpx.Client(
+        timeout=TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    )
 
 
 def _parse(text: str, now: datetime) -> list[_Point]:

@@ -1,20 +1,11 @@
 """Watched instances: how far each metric is from what its own past lets expect, over a bank of memories.
 
-The forecasts are seasonal exponential smoothing (Holt, 1957; Winters, 1960) without a trend: with the seasonal value
-`s[t]`, the offset `d[t] = x[t] - s[t]` and a memory of `m` rows,
-
-    forecast[t] = s[t] + EWMA(d; 1/m)[t-1]        off_m[t] = EWMA(x; 1/2)[t] - forecast[t]
-
-`s[t]` is the median of the same time of day on up to `DAYS` earlier days, each smoothed over an hour: what happens
-within minutes, even daily, is no season. Before there is an earlier day it is the median of the last day's values.
-A short memory sees jumps, a long one shifts that last, the season alone what moves slower than any memory. Everything
-is made from the past only, so drift is followed without labels.
+`seasonal` says how a forecast is made; `running_windows` makes the same rows one after the other.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Self
@@ -23,23 +14,13 @@ import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
-from features.rates import per_second
+from features.transforms.running_windows import RunningWindows
+from features.transforms.seasonal import DAYS, DEVIATIONS, HELD, MEMORIES, SMOOTHING, seasonal, step, tells
 from features.view import Columns, Frames, View, column
 
 REVIEWED = "io.iacdharma.anomaly.reviewed"  # operators went through this period; data: begin, end
 ANOMALY = "io.iacdharma.anomaly.occurred"  # data: begin, end
 BLAMED = "io.iacdharma.anomaly.explained"  # data: begin, end, metrics
-
-DAY, HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
-DAYS = 7
-MEMORIES = {"off_50": 50.0, "off_17": 50 / 3, "off_5": 5.0, "off_2": 5 / 3}  # rows; evenly spaced on a log scale
-DEVIATIONS = ("off_season", *MEMORIES)
-SMOOTHING = 0.5  # of the newest values: half of what one row adds is noise
-# which process it is, what it may take, how its runtime tidies up: a restart moves them, and that is no trouble
-TELLS_NOTHING = r"_(?:info|generation|start_time_seconds|max_fds|virtual_memory_bytes)$|^(?:python|go|jvm)_gc_"
-HELD = 10  # rows for which a metric that is not reported keeps its last value
-
-Floats = np.ndarray
 
 
 def _list(description: str) -> list[float]:
@@ -81,7 +62,7 @@ class InstanceHealth(Columns):
 
 def states(frames: Frames) -> pd.DataFrame:
     """Metric points → one row per (instance, time) with the columns of `InstanceState` and `dataset`."""
-    parts = [_states(key, part) for key, part in _instances(_telling(per_second(frames["metrics"])))]
+    parts = [_states(key, part) for key, part in _instances(_telling(frames["metrics"]))]
     return pd.concat(parts, ignore_index=True) if parts else _empty(InstanceState)
 
 
@@ -100,7 +81,7 @@ def health(frames: Frames) -> pd.DataFrame:
 def _telling(points: pd.DataFrame) -> pd.DataFrame:
     """Without the metrics that `TELLS_NOTHING` matches."""
     names = points["metric_name"].astype("category")
-    idle = [name for name in names.cat.categories if re.search(TELLS_NOTHING, str(name))]
+    idle = [name for name in names.cat.categories if not tells(str(name))]
     return points[~names.isin(idle).to_numpy()] if idle else points
 
 
@@ -112,9 +93,9 @@ def _instances(points: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataF
 
 
 def _states(key: tuple[str, str], points: pd.DataFrame) -> pd.DataFrame:
-    wide, step = _wide(points)
+    wide = _wide(points)
     known = wide.ffill(limit=HELD)
-    season, days = _season(known)
+    season, days = seasonal(known)
     offset = known - season
     newest = offset.ewm(alpha=SMOOTHING, adjust=False, ignore_na=True).mean()
     off = {"off_season": newest}
@@ -123,7 +104,7 @@ def _states(key: tuple[str, str], points: pd.DataFrame) -> pd.DataFrame:
     there = known.notna().to_numpy()
     rows = pd.DataFrame({"dataset": key[0], "time": wide.index, "instance": key[1]})
     rows["service"] = min((str(name) for name in points["service_name"].unique() if pd.notna(name)), default=key[1])
-    rows["step"], rows["days"] = step, days
+    rows["step"], rows["days"] = step(pd.DatetimeIndex(wide.index).as_unit("us").asi8), days
     rows["metrics"] = _names(np.array(wide.columns, dtype=object), there)
     rows["values"] = _cells(known.to_numpy(), there)
     for name, deviation in off.items():  # a metric's first value has no past to deviate from
@@ -131,8 +112,8 @@ def _states(key: tuple[str, str], points: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[np.flatnonzero(there.any(axis=1))]
 
 
-def _wide(points: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """Points → (times × metrics in alphabetical order, usual seconds between rows); of doubles the largest counts."""
+def _wide(points: pd.DataFrame) -> pd.DataFrame:
+    """Points → times × metrics in alphabetical order; of doubles the largest counts."""
     times, row = np.unique(_microseconds(points["time"]), return_inverse=True)
     metric = points["metric_name"].astype("category")
     value = points["value"].to_numpy("float64")
@@ -143,35 +124,7 @@ def _wide(points: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     flat = np.full(len(times) * len(metric.cat.categories), np.nan)
     flat[cell] = np.where(np.isfinite(value), value, np.nan)
     matrix = flat.reshape(len(times), -1)
-    gaps = np.diff(times[:100])  # of the first rows only: later ones must not change earlier features
-    step = float(np.median(gaps)) / 1e6 if len(gaps) else 1.0
-    return pd.DataFrame(matrix, index=_times(times), columns=list(metric.cat.categories)), step
-
-
-def _season(known: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """The seasonal value of each metric, and of how many earlier days it is the median.
-
-    An earlier day counts when it has a row within half an hour of the same time of day.
-    """
-    smooth = known.rolling(HOUR, center=True, min_periods=1).mean().to_numpy()
-    times, day = pd.DatetimeIndex(known.index).as_unit("us").asi8, DAY // pd.Timedelta(microseconds=1)
-    lagged = np.full((DAYS, *known.shape), np.nan)
-    for back in range(1, DAYS + 1):
-        wanted = times - back * day
-        place = np.clip(np.searchsorted(times, wanted), 1, max(len(times) - 1, 1)) - 1
-        place += np.abs(times[np.minimum(place + 1, len(times) - 1)] - wanted) < np.abs(times[place] - wanted)
-        there = np.abs(times[place] - wanted) <= day // 48
-        lagged[back - 1, there] = smooth[place[there]]
-    lagged.sort(axis=0)  # missing days come last
-    count = np.isfinite(lagged).sum(axis=0)
-    low, high = (np.take_along_axis(lagged, np.maximum(k, 0)[None], 0)[0] for k in ((count - 1) // 2, count // 2))
-    season = pd.DataFrame(np.where(count > 0, (low + high) / 2, np.nan), known.index, known.columns)
-    new = np.flatnonzero((count == 0).any(axis=1))
-    if len(new):
-        span = slice(0, new[-1] + 1)
-        level = known.iloc[span].rolling(DAY, closed="left", min_periods=1).median()
-        season.iloc[span] = season.iloc[span].fillna(level)
-    return season, count.max(axis=1).astype("int64")
+    return pd.DataFrame(matrix, index=_times(times), columns=list(metric.cat.categories))
 
 
 def _found(times: np.ndarray, findings: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
@@ -225,6 +178,7 @@ SERVICE_WINDOWS = View(
     reads={"metrics": {}},
     keys={"metrics": "instance_id"},
     transform=states,
+    incremental=RunningWindows,
     ttl=timedelta(minutes=15),  # three rows of a system that reports every five minutes
     description="How far the metrics of an instance are from what their past lets expect.",
 )

@@ -113,9 +113,9 @@ class AnomalyDetector(Model):
         live=True,
         limits=(
             "Says that something is unusual, not that it is bad. An instance needs its own history; a day of it before "
-            "daily patterns are known. A metric that never moved in training raises an alarm when it does. Of "
-            "live instances the stream remembers the newest 300 rows: daily patterns do not count there yet. The "
-            "business impact is a formula of the operators, not a measurement."
+            "daily patterns are known. A metric that never moved in training raises an alarm when it does. A live "
+            "point that comes more than a minute late counts in the next training, not in the running forecasts. "
+            "The business impact is a formula of the operators, not a measurement."
         ),
     )
     options: AnomalyOptions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -98,3 +99,33 @@ def test_a_compaction_cut_off_before_its_journal_did_not_happen(home: Path) -> N
     folder = lake.parts("metrics")[0]
     pq.write_table(pq.ParquetFile(next(folder.glob("part-*"))).read(), folder / "_part-half.parquet")
     assert len(lake.read("metrics")) == 18
+
+
+def test_history_comes_in_the_order_of_time_and_in_spans(home: Path) -> None:
+    rows = world.metrics("live", hosts=2, rows=9)  # 40 minutes apart
+    for begin in (10, 0, 5):
+        lake.append("metrics", rows.slice(begin, 5 if begin < 10 else None))
+    lake.append("metrics", world.metrics("other"), dataset="other")
+    lake.append("events", world.moves("live"))
+    wanted = {"metrics": {"metric_name": ("cpu",)}, "events": {}, "logs": {}}
+    spans = list(lake.history(wanted, timedelta(hours=1)))
+    times = [sorted(set(span["metrics"]["time"].to_pylist())) for span in spans]
+    assert [time for span in times for time in span] == sorted(set(rows["time"].to_pylist()))
+    assert sum(len(span["metrics"]) for span in spans) == 18 and sum(len(span["events"]) for span in spans) == 2
+    assert all(span["metrics"]["dataset"].unique().to_pylist() in ([], ["live"]) for span in spans)
+    assert max(len(span) for span in times) == 2
+
+
+def test_there_is_no_history_of_an_empty_lake(home: Path) -> None:
+    assert list(lake.history({"metrics": {}}, timedelta(hours=1))) == []
+
+
+def test_a_share_is_some_rows_and_columns_and_counts_say_how_many(home: Path) -> None:
+    lake.append("metrics", world.metrics("one"), dataset="one")
+    lake.append("metrics", world.metrics("two"), dataset="two")
+    wanted = {"dataset": ["one"], "instance_id": ["one-1", "one-2"]}
+    rows = lake.share(lake.root(), "metrics", wanted, ["instance_id", "value"])
+    assert rows.column_names == ["instance_id", "value"] and len(rows) == 12
+    assert lake.counts("metrics", "instance_id", wanted) == {"one-1": 6, "one-2": 6}
+    assert lake.counts("events", "subject", {}) == {}
+    assert len(lake.share(lake.root(), "events", {}, ["subject"])) == 0

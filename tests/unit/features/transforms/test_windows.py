@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from features.transforms.windows import ANOMALIES, DAYS, DEVIATIONS, HELD, SERVICE_WINDOWS, InstanceState, states
+from features.rates import per_second
+from features.transforms.seasonal import DAYS, DEVIATIONS, HELD
+from features.transforms.windows import ANOMALIES, SERVICE_WINDOWS, InstanceState, states
 from training import checks, signature
 
 START = pd.Timestamp("2026-01-05", tz="UTC")
@@ -121,6 +123,6 @@ def test_live_counters_are_rates_and_a_restart_alone_is_no_metric() -> None:
     second = np.arange(20.0)
     names = {"http_requests_total": 3 * second, "process_start_time_seconds": second, "workload_generation": second}
     names["python_gc_collections_total"] = second
-    rows = states({"metrics": _points(names | {"up": second * 0 + 1}, "1s")})
+    rows = states({"metrics": per_second(_points(names | {"up": second * 0 + 1}, "1s"))})
     assert rows["metrics"].iloc[-1].tolist() == ["http_requests_per_second", "up"]
     assert rows["values"].iloc[-1].tolist() == [3.0, 1.0]
