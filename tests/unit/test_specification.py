@@ -183,6 +183,8 @@ class Idle:
 
     def flush(self) -> None: ...
 
+    def seed(self) -> None: ...
+
 
 # key: (where its effect shows, another value; None: left out)
 EFFECTS: dict[tuple[str, ...], tuple[str, Any]] = {
