@@ -37,22 +37,30 @@ class Unreachable(DataError):
 
 
 class Dataset(BaseModel):
-    """One entry of the manifest. `files`: path below `base` → sha256 of the published bytes."""
+    """One entry of the manifest. `files`: path below `base` → sha256 of the published bytes.
+
+    Without `base` the set was derived from public records and is published nowhere: a mirror has it, or the stand-in.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     title: str
-    base: str
+    base: str = ""
     licence: str
     citation: str
     origin: Literal["observed", "simulated", "generated"]  # generated: this project's demo world
     stored: Literal["plain", "gzip"] = "plain"
     files: dict[str, str]
+    renamed: dict[str, str] = {}  # path → where below `base` it is published, when that is another path
 
     @property
     def synthetic(self) -> bool:
         """True for the demo world: results on it say nothing about the real set."""
         return self.origin == "generated"
+
+    def address(self, path: str) -> str:
+        """Where file `path` is published."""
+        return self.base + self.renamed.get(path, path)
 
     def local(self, path: str) -> str:
         """Where the published file `path` lies in the set's folder."""
@@ -116,8 +124,10 @@ def available(name: str) -> Literal["mirror", "cache", "network", "none"]:
         return "mirror"
     if _cached(dataset):
         return "cache"
+    if not dataset.base:
+        return "none"
     try:
-        answer = httpx.head(dataset.base + next(iter(dataset.files)), timeout=_TIMEOUT, follow_redirects=True)
+        answer = httpx.head(dataset.address(next(iter(dataset.files))), timeout=_TIMEOUT, follow_redirects=True)
     except httpx.TransportError:
         return "none"
     return "network" if answer.is_success else "none"
@@ -170,6 +180,11 @@ def _sha256(file: Path, compressed: bool = False) -> str:
 def _download(dataset: Dataset, paths: list[str], folder: Path, tell: Progress) -> None:
     if not paths:
         return
+    if not dataset.base:
+        raise Unreachable(
+            f"data set {dataset.name}: no mirror and not in the cache, and it is published nowhere; "
+            f"set AIOPS_DATA to a folder that holds {dataset.name}/"
+        )
     with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client:
         for number, path in enumerate(paths, 1):
             tell(f"{dataset.name}: downloading {path} ({number} of {len(paths)})")
@@ -177,16 +192,16 @@ def _download(dataset: Dataset, paths: list[str], folder: Path, tell: Progress) 
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(target.name + ".part")
             try:
-                _receive(client, dataset.base + path, part)
+                _receive(client, dataset.address(path), part)
             except httpx.TransportError as error:
                 raise Unreachable(
-                    f"data set {dataset.name}: no mirror, not in the cache, and {dataset.base}{path} cannot be "
+                    f"data set {dataset.name}: no mirror, not in the cache, and {dataset.address(path)} cannot be "
                     f"reached ({type(error).__name__}: {error}); set AIOPS_DATA to a folder that holds {dataset.name}/"
                 ) from None
             if (actual := _sha256(part)) != dataset.files[path]:
                 part.unlink()
                 raise DataError(
-                    f"{dataset.base}{path} has sha256 {actual}, expected {dataset.files[path]}; it was not kept"
+                    f"{dataset.address(path)} has sha256 {actual}, expected {dataset.files[path]}; it was not kept"
                 )
             _store(part, target, dataset.stored == "gzip")
 
