@@ -154,19 +154,15 @@ def _judge(model: Model, fold: Fold, seed: int, probe: bool) -> dict[str, tuple[
 
 
 def _kept(spec: Spec, fold: Fold, scores: dict[str, pd.DataFrame]) -> Scored:
-    """What was judged (data set, entity, time, all of the label's view) and the numbers among the scores."""
+    """What was judged (data set, entity, time, all of the label's view) and the scores without their sequences."""
     wanted = {"dataset", "time", spec.labels.entity, *spec.labels.columns.model_fields}
     shown = {contender: _drawn(found) for contender, found in scores.items()}
     return Scored(fold.dataset, fold.test[[name for name in fold.test if name in wanted]], shown)
 
 
 def _drawn(scores: pd.DataFrame) -> pd.DataFrame:
-    """Without the columns of lists, which are the bulk."""
-    return scores[[name for name in scores if not scores[name].map(np.iterable).any() or _texts(scores[name])]]
-
-
-def _texts(column: pd.Series) -> bool:
-    return bool(column.map(lambda value: value is None or isinstance(value, (str, float))).all())
+    """Numbers and texts; sequences are left out: no picture needs them, and they are the bulk."""
+    return scores[[name for name in scores if not isinstance(scores[name].iloc[0], (list, np.ndarray))]]
 
 
 def _grouped(folds: Iterable[Fold]) -> dict[str, list[Fold]]:

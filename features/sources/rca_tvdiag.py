@@ -72,7 +72,7 @@ def _case(system: str, label: Mapping[Any, str], raw: dict[str, Any]) -> Case:
 
 
 def _alerts(raw: dict[str, Any]) -> Iterator[Alert]:
-    """Of metrics [instance, (host,) metric, way], traces [caller, callee, operation, mark], logs [instance, template]."""
+    """Metrics: instance, (host,) metric, way; traces: caller, callee, operation, mark; logs: instance, template."""
     for node, *_, metric, way in raw["metrics"]:
         yield metric_alert(node, metric, way)
     for caller, callee, operation, mark in raw["traces"]:

@@ -13,7 +13,8 @@ from torch_geometric.utils import scatter, softmax
 from training.learners.graphs import Encoded, Floats, Ints
 
 HIDDEN, LAYERS, DROPOUT = 32, 2, 0.3
-STEPS, BATCH, RATE, DECAY = 500, 24, 3e-3, 1e-2
+EPOCHS, STEPS, BATCH = 40, 500, 24  # as many passes over the rows, or steps if those are fewer
+RATE, DECAY = 3e-3, 1e-2
 HIDE = 0.1  # share of the inputs that is hidden at random in training
 CLIP = 5.0  # spreads from the mean; further away says nothing more
 CHUNK = 2000  # rows scored at once
@@ -66,9 +67,10 @@ def train(rows: Encoded, roots: Ints, seed: int) -> CauseNetwork:
         network.mean.copy_(torch.from_numpy(rows.x.mean(axis=0)))
         network.spread.copy_(torch.from_numpy(np.where(spread > 1e-6, spread, 1.0)))
         network.to(device)
+        steps = min(STEPS, EPOCHS * -(-len(roots) // BATCH))
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS + 1)
-        for batch in _batches(len(roots), random):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1)
+        for batch in _batches(len(roots), steps, random):
             _step(network, optimizer, rows.take(batch), roots[batch])
             schedule.step()
     return network.cpu().eval()
@@ -93,10 +95,10 @@ def empty(state: dict[str, Tensor]) -> CauseNetwork:
     return network.eval()
 
 
-def _batches(count: int, random: np.random.Generator) -> Iterator[Ints]:
-    """`STEPS` batches of rows; every row is drawn as often as every other, give or take one."""
+def _batches(count: int, steps: int, random: np.random.Generator) -> Iterator[Ints]:
+    """`steps` batches of rows; every row is drawn as often as every other, give or take one."""
     waiting = np.empty(0, dtype=np.int64)
-    for _ in range(STEPS):
+    for _ in range(steps):
         while len(waiting) < min(BATCH, count):
             waiting = np.concatenate([waiting, random.permutation(count)])
         batch, waiting = waiting[:BATCH], waiting[BATCH:]

@@ -1,4 +1,4 @@
-"""Rankings with one right item: how often it is among the first, and how often the first is right when unsure rows go."""
+"""Rankings with one right item: how often it is among the first, and what abstaining gains."""
 
 from __future__ import annotations
 

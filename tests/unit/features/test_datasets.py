@@ -63,6 +63,11 @@ def manifest(home: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) 
     entries = {
         "plain": datasets.Dataset(name="plain", base=base, **facts),
         "packed": datasets.Dataset(name="packed", base=base, stored="gzip", **facts),
+        "renamed": datasets.Dataset(
+            name="renamed",
+            base=base,
+            **{**facts, "files": {"b.csv": files["deep/b.csv"]}, "renamed": {"b.csv": "deep/b.csv"}},
+        ),
         "iranian_churn": datasets.Dataset(name="iranian_churn", base="http://127.0.0.1:1/", **facts),
     }
     monkeypatch.setattr(datasets, "_manifest", lambda: entries)
@@ -73,7 +78,8 @@ def manifest(home: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) 
 def test_every_entry_is_pinned_and_has_checksums() -> None:
     assert len(datasets.catalogue()) >= 5
     for entry in datasets.catalogue().values():
-        assert re.match(r"https://[^ ]+/[0-9a-f]{40}/", entry.base), entry.name
+        derived = not entry.base and "published nowhere" in entry.title
+        assert derived or re.match(r"https://[^ ]+/[0-9a-f]{40}/", entry.base), entry.name
         assert entry.files and all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in entry.files.values())
         assert entry.licence and entry.citation
 
@@ -98,6 +104,14 @@ def test_download_then_cache(manifest: dict[str, datasets.Dataset], publisher: P
     assert datasets.fetch("plain") == folder
     assert len(publisher.asked) == asked == 2
     assert datasets.available("plain") == "cache"
+
+
+def test_a_file_may_be_published_under_another_path(
+    manifest: dict[str, datasets.Dataset], publisher: Publisher
+) -> None:
+    del manifest
+    assert (datasets.fetch("renamed") / "b.csv").read_bytes() == CONTENT["deep/b.csv"]
+    assert publisher.asked == [("deep/b.csv", None)]
 
 
 def test_a_cut_off_download_goes_on_where_it_stopped(

@@ -47,6 +47,23 @@ def test_classification_shows_all_contenders(model: Model, evaluation: Evaluatio
         assert len(_png(figure)) > 5000
 
 
+def test_ranking_shows_hits_and_abstention(model: Model) -> None:
+    truth = pd.DataFrame(
+        {"dataset": "tiny", "host": "h1", "time": pd.Timestamp("2026-01-01", tz="UTC"), "failed": list("abcd")}
+    )
+    right = pd.DataFrame({f"top_{place}": list("abcd") if place == 1 else None for place in range(1, 6)})
+    late = pd.DataFrame({f"top_{place}": list("abcd") if place == 3 else None for place in range(1, 6)})
+    scores = {name: rows.assign(confidence=[0.9, 0.8, 0.7, 0.1]) for name, rows in (("model", right), ("naive", late))}
+    summary = pd.DataFrame(columns=["dataset", "contender", "metric", "mean", "low", "high", "n", "method"])
+    found = plots.figures(
+        replace(model.spec, task="ranking"), Evaluation(pd.DataFrame(), summary, [Scored("tiny", truth, scores)])
+    )
+    hits, curve = found["plots/tiny.png"].axes
+    assert [line.get_ydata().tolist() for line in hits.lines] == [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]]
+    assert curve.lines[0].get_xdata().tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert len(_png(found["plots/tiny.png"])) > 5000
+
+
 def test_anomaly_shows_scores_threshold_and_labels(model: Model) -> None:
     times = pd.date_range("2026-01-01", periods=500, freq="min", tz="UTC")
     truth = pd.DataFrame(
