@@ -84,8 +84,9 @@ def places(frame: pd.DataFrame, label: str) -> Ints:
 
 
 class Encoder:
-    """Node features: marks of each group (log of their number), summary of their meaning, degrees, the row's means.
+    """Node features: marks of each group (log of their number), what they mean, degrees, the row's means, and shares.
 
+    A share is the part of the row's marks (of a group, or of all; or of the node with most) that the node bears.
     `groups` are the texts before the colon that are counted. State is JSON: `lift` and `rare` by mark, and `rarest`.
     """
 
@@ -96,7 +97,14 @@ class Encoder:
     @property
     def names(self) -> list[str]:
         """The features, in order."""
-        return [*self.groups, *SUMMARY, "calls_out", "calls_in", *(f"mean {group}" for group in self.groups)]
+        means, shares = ([f"{what} {group}" for group in self.groups] for what in ("mean", "part of"))
+        return [*self.groups, *SUMMARY, "calls_out", "calls_in", *means, *shares, "part of all", "part of most"]
+
+    @property
+    def growing(self) -> Ints:
+        """Places of the features that grow with what is unusual at a node against others, in any system."""
+        unlike = [name for name in SUMMARY if not name.startswith("lift")]
+        return np.array([n for n, name in enumerate(self.names) if name in unlike or name.startswith("part of")])
 
     def learn(self, graphs: Graphs, roots: Ints, parts: Ints) -> Encoded:
         """Learn from all rows; returns their features, with the lifts of each of `parts` learnt from the others."""
@@ -116,6 +124,7 @@ class Encoder:
         np.add.at(means, graphs.row, counts)
         degrees = [np.log1p(np.bincount(ends, minlength=graphs.count)) for ends in graphs.edges]
         parts = [counts, self._summary(graphs), np.stack(degrees, axis=1), (means / sizes)[graphs.row]]
+        parts.append(_shares(np.expm1(counts), graphs))
         x = np.concatenate(parts, axis=1).astype(np.float32)
         return Encoded(x, graphs.edges, graphs.starts, graphs.population)
 
@@ -167,6 +176,19 @@ class Encoder:
             "rare": {str(kinds[n]): float(rare[n]) for n in told},
             "rarest": float(np.log(nodes)),
         }
+
+
+def _shares(marks: Floats, graphs: Graphs) -> Floats:
+    """Nodes × groups → the share of the row's marks of each group, of all marks, and of the node with most."""
+    rows = len(graphs.starts) - 1
+    total, most = np.zeros((rows, marks.shape[1])), np.zeros(rows)
+    every = marks.sum(axis=1)
+    np.add.at(total, graphs.row, marks)
+    np.maximum.at(most, graphs.row, every)
+    beside = np.stack([total.sum(axis=1), most], axis=1)
+    return np.concatenate(
+        [marks / np.maximum(total, 1)[graphs.row], every[:, None] / np.maximum(beside, 1)[graphs.row]], axis=1
+    )
 
 
 def _distinct(graphs: Graphs) -> tuple[Ints, Ints, npt.NDArray[Any]]:

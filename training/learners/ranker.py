@@ -19,10 +19,14 @@ TOP = 5  # places of the ranking that get columns of their own
 CHUNK = 500  # rows encoded at once
 EXPLAINED = 50  # rows explained at once; each is scored for every group of its marks
 LEAST = 10  # labelled rows to learn from
+KNOWN = 20  # labelled rows from which a population is known
 
 
 class NodeRanker(Learner):
     """Ranks the nodes of each row; `predict` says how likely each of them is.
+
+    Rows of populations that training had at least `KNOWN` of are scored by the blend of `scorers`, all others by
+    `unknown` (None: by the blend, too). The parts of `unknown` are whole populations: what calibrates it was not seen.
 
     Rows are dealt into `folds` parts. For each part a member of every scorer learns from the other parts and scores
     this one; those scores give the weights of the blend, which minimise the log loss (one weight per scorer: blend
@@ -34,13 +38,18 @@ class NodeRanker(Learner):
 
     FILE = "ranker.json"
 
-    def __init__(self, scorers: Sequence[str], groups: Sequence[str], folds: int = 5, seed: int = 0) -> None:
-        if unknown := [name for name in scorers if name not in SCORERS]:
-            raise DataError(f"no scorer {unknown[0]!r}{nearest(unknown[0], SCORERS)}; scorers: {', '.join(SCORERS)}")
-        self.config: dict[str, Any] = {"scorers": list(scorers), "groups": list(groups), "folds": folds, "seed": seed}
+    def __init__(
+        self, scorers: Sequence[str], groups: Sequence[str], unknown: str | None = None, folds: int = 5, seed: int = 0
+    ) -> None:
+        wanted = [*scorers, *([unknown] if unknown else [])]
+        if wrong := [name for name in wanted if name not in SCORERS]:
+            raise DataError(f"no scorer {wrong[0]!r}{nearest(wrong[0], SCORERS)}; scorers: {', '.join(SCORERS)}")
+        self.config: dict[str, Any] = {"scorers": list(scorers), "groups": list(groups), "unknown": unknown}
+        self.config |= {"folds": folds, "seed": seed}
         self.encoder = Encoder(groups)
         self.members: dict[str, list[Scorer]] = {}
         self.weights: dict[str, float] = {}
+        self.known: list[str] = []  # populations
 
     def fit(self, frame: pd.DataFrame, label: str) -> Self:
         known = frame[frame[label].notna()]
@@ -52,8 +61,14 @@ class NodeRanker(Learner):
         rows = self.encoder.learn(Graphs.of(known), roots, parts)
         held_out = {}
         for name in self.config["scorers"]:
-            self.members[name], held_out[name] = _crossed(name, rows, roots, parts, len(self.encoder.groups), seed)
+            self.members[name], held_out[name] = _crossed(name, rows, roots, parts, self.encoder, seed)
         self.weights = _blend(held_out, rows.starts, roots)
+        names, population, count = np.unique(rows.population.astype(str), return_inverse=True, return_counts=True)
+        self.known = names[count >= KNOWN].tolist()
+        if unknown := self.config["unknown"]:
+            whole = population if len(names) > 1 else parts
+            self.members[unknown], scores = _crossed(unknown, rows, roots, whole, self.encoder, seed)
+            self.weights |= _blend({unknown: scores}, rows.starts, roots)
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -72,6 +87,7 @@ class NodeRanker(Learner):
 
     def save(self, folder: Path) -> None:
         content = {"config": self.config, "encoder": self.encoder.state, "weights": self.weights}
+        content |= {"known": self.known, "members": {name: len(members) for name, members in self.members.items()}}
         (folder / self.FILE).write_text(json.dumps(content, indent=1))
         for name, members in self.members.items():
             for number, member in enumerate(members):
@@ -82,16 +98,24 @@ class NodeRanker(Learner):
         content = json.loads((folder / cls.FILE).read_text())
         learner = cls(**content["config"])
         learner.encoder.state, learner.weights = content["encoder"], content["weights"]
-        for name in learner.config["scorers"]:
-            count = learner.config["folds"]
+        learner.known = content["known"]
+        for name, count in content["members"].items():
             learner.members[name] = [SCORERS[name]().load(folder, f"{name}-{number}") for number in range(count)]
         return learner
 
     def _probability(self, graphs: Graphs) -> Floats:
-        rows = self.encoder.encode(graphs)
-        blended = np.zeros(graphs.count)
-        for name, members in self.members.items():
-            logs = [np.log(softmax(member.score(rows), rows.starts) + 1e-12) for member in members]
+        rows, unknown = self.encoder.encode(graphs), self.config["unknown"]
+        known = np.isin(graphs.population.astype(str), self.known) | (unknown is None)
+        found = np.empty(graphs.count)
+        for names, which in ((self.config["scorers"], known), ([unknown], ~known)):
+            if which.any():
+                found[which[graphs.row]] = self._blended(rows.take(np.flatnonzero(which)), names)
+        return found
+
+    def _blended(self, rows: Encoded, names: Sequence[str]) -> Floats:
+        blended = np.zeros(len(rows.x))
+        for name in names:
+            logs = [np.log(softmax(member.score(rows), rows.starts) + 1e-12) for member in self.members[name]]
             blended += self.weights[name] * np.mean(logs, axis=0)
         return softmax(blended, rows.starts)
 
@@ -137,14 +161,14 @@ class NodeRanker(Learner):
 
 
 def _crossed(
-    name: str, rows: Encoded, roots: Ints, parts: Ints, counted: int, seed: int
+    name: str, rows: Encoded, roots: Ints, parts: Ints, encoder: Encoder, seed: int
 ) -> tuple[list[Scorer], Floats]:
     """A member per part that has not learnt from it, and the log-probabilities that it gives to that part."""
     members, held_out = [], np.zeros(len(rows.x))
     owner = np.repeat(parts, np.diff(rows.starts))
     for part in range(parts.max() + 1):
         learnt, left = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-        member = SCORERS[name]().fit(rows.take(learnt), roots[learnt], counted, seed * 100 + part)
+        member = SCORERS[name]().fit(rows.take(learnt), roots[learnt], encoder, seed * 100 + part)
         again = rows.take(left)
         held_out[owner == part] = np.log(softmax(member.score(again), again.starts) + 1e-12)
         members.append(member)

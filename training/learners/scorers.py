@@ -12,15 +12,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from training.learners.graphs import Encoded, Floats, Ints
+from training.learners.graphs import Encoded, Encoder, Floats, Ints
 
 
 class Scorer(ABC):
     """Scores nodes; what it has learnt is kept in files that begin with a prefix."""
 
     @abstractmethod
-    def fit(self, rows: Encoded, roots: Ints, counted: int, seed: int) -> Self:
-        """Learn; the first `counted` features are logarithms of numbers of marks."""
+    def fit(self, rows: Encoded, roots: Ints, encoder: Encoder, seed: int) -> Self:
+        """Learn; `encoder` says what the features are."""
 
     @abstractmethod
     def score(self, rows: Encoded) -> Floats:
@@ -40,8 +40,8 @@ class MostMarks(Scorer):
 
     counted = 0
 
-    def fit(self, rows: Encoded, roots: Ints, counted: int, seed: int) -> Self:
-        self.counted = counted
+    def fit(self, rows: Encoded, roots: Ints, encoder: Encoder, seed: int) -> Self:
+        self.counted = len(encoder.groups)
         return self
 
     def score(self, rows: Encoded) -> Floats:
@@ -82,7 +82,7 @@ class SoftmaxTrees(Scorer):
     def __init__(self) -> None:
         self.boosters: dict[str, Any] = {}  # by population; "" is learnt from all rows
 
-    def fit(self, rows: Encoded, roots: Ints, counted: int, seed: int) -> Self:
+    def fit(self, rows: Encoded, roots: Ints, encoder: Encoder, seed: int) -> Self:
         known = roots >= 0
         names, counts = np.unique(rows.population[known].astype(str), return_counts=True)
         self.boosters = {"": self._boosted(rows.take(np.flatnonzero(known)), roots[known], seed)}
@@ -114,17 +114,45 @@ class SoftmaxTrees(Scorer):
         return self
 
     def _boosted(self, rows: Encoded, roots: Ints, seed: int) -> Any:
+        return _boosted(rows.x, rows.starts, roots, self.PARAMS | {"seed": seed}, self.ROUNDS)
+
+
+class GeneralTrees(Scorer):
+    """Boosted trees for systems that nothing was learnt from: more that is unusual never makes a node less suspect.
+
+    They see only what means the same everywhere (`Encoder.growing`): shares and rarity, no degrees, no lifts. Without
+    these bounds, trees learnt on one system rank another one's nodes worse than chance.
+    """
+
+    ROUNDS = 100
+
+    def __init__(self) -> None:
+        self.places: Ints = np.empty(0, dtype=np.int64)
+        self.booster: Any = None
+
+    def fit(self, rows: Encoded, roots: Ints, encoder: Encoder, seed: int) -> Self:
+        self.places = encoder.growing
+        rows, roots = rows.take(np.flatnonzero(roots >= 0)), roots[roots >= 0]
+        bound = {"monotone_constraints": [1] * len(self.places), "seed": seed}
+        params = SoftmaxTrees.PARAMS | bound
+        self.booster = _boosted(rows.x[:, self.places], rows.starts, roots, params, self.ROUNDS)
+        return self
+
+    def score(self, rows: Encoded) -> Floats:
+        if not len(rows.x):
+            return np.empty(0)
+        return np.asarray(self.booster.predict(rows.x[:, self.places], num_threads=1), dtype=float)
+
+    def save(self, folder: Path, prefix: str) -> None:
+        (folder / f"{prefix}.json").write_text(json.dumps(self.places.tolist()))
+        self.booster.save_model(folder / f"{prefix}.lgb")
+
+    def load(self, folder: Path, prefix: str) -> Self:
         import lightgbm
 
-        y = np.zeros(len(rows.x))
-        y[rows.starts[:-1] + roots] = 1.0
-
-        def loss(margin: Floats, _: Any) -> tuple[Floats, Floats]:
-            p = softmax(margin, rows.starts)
-            return p - y, np.maximum(2 * p * (1 - p), 1e-3)
-
-        data = lightgbm.Dataset(rows.x, y, params={"verbose": -1})
-        return lightgbm.train(self.PARAMS | {"objective": loss, "seed": seed}, data, self.ROUNDS)
+        self.places = np.array(json.loads((folder / f"{prefix}.json").read_text()))
+        self.booster = lightgbm.Booster(model_file=folder / f"{prefix}.lgb")
+        return self
 
 
 class GraphNetwork(Scorer):
@@ -132,7 +160,7 @@ class GraphNetwork(Scorer):
 
     network: Any = None
 
-    def fit(self, rows: Encoded, roots: Ints, counted: int, seed: int) -> Self:
+    def fit(self, rows: Encoded, roots: Ints, encoder: Encoder, seed: int) -> Self:
         from training.learners import _gnn
 
         known = np.flatnonzero(roots >= 0)
@@ -158,7 +186,26 @@ class GraphNetwork(Scorer):
         return self
 
 
-SCORERS: dict[str, type[Scorer]] = {"most": MostMarks, "trees": SoftmaxTrees, "gnn": GraphNetwork}
+SCORERS: dict[str, type[Scorer]] = {
+    "most": MostMarks,
+    "trees": SoftmaxTrees,
+    "general": GeneralTrees,
+    "gnn": GraphNetwork,
+}
+
+
+def _boosted(x: Any, starts: Ints, roots: Ints, params: dict[str, Any], rounds: int) -> Any:
+    """A booster of the softmax loss: `roots` is the position of the one node of each row."""
+    import lightgbm
+
+    y = np.zeros(len(x))
+    y[starts[:-1] + roots] = 1.0
+
+    def loss(margin: Floats, _: Any) -> tuple[Floats, Floats]:
+        p = softmax(margin, starts)
+        return p - y, np.maximum(2 * p * (1 - p), 1e-3)
+
+    return lightgbm.train(params | {"objective": loss}, lightgbm.Dataset(x, y, params={"verbose": -1}), rounds)
 
 
 def softmax(scores: Floats, starts: Ints) -> Floats:

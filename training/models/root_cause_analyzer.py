@@ -161,12 +161,12 @@ class RootCauseAnalyzer(Model):
     options: RootCauseOptions
 
     def build(self, seed: int = 0) -> Learner:
-        return NodeRanker(["gnn", "trees"], FAMILIES, seed=seed)
+        return NodeRanker(["gnn", "trees"], FAMILIES, unknown="general", seed=seed)
 
     def baselines(self, seed: int = 0) -> dict[str, Learner]:
         return {
             "naive": NodeRanker(["most"], FAMILIES, seed=seed),
-            "strong": NodeRanker(["trees"], FAMILIES, seed=seed),
+            "strong": NodeRanker(["trees"], FAMILIES, unknown="general", seed=seed),
             "gnn": NodeRanker(["gnn"], FAMILIES, seed=seed),
         }
 

@@ -113,3 +113,26 @@ def test_too_few_rows_and_unknown_scorers_are_named() -> None:
         NodeRanker(["most"], GROUPS).fit(_graphs(5, 12), "right")
     with pytest.raises(DataError, match="did you mean 'trees'"):
         NodeRanker(["tree"], GROUPS)
+
+
+def test_rows_of_unknown_populations_are_scored_by_what_holds_everywhere(tmp_path: Path) -> None:
+    frame = pd.concat([_graphs(60, 13, "one"), _graphs(60, 14, "two")], ignore_index=True)
+    learner = NodeRanker(["trees"], GROUPS, unknown="general", folds=2).fit(frame, "right")
+    strangers = _graphs(30, 15, "three")
+    scores = learner.predict(strangers)
+    assert learner.known == ["one", "two"]
+    assert (scores["top_1"] == strangers["right"]).mean() > 0.8
+    mixed = learner.predict(pd.concat([strangers, _graphs(5, 16, "one")], ignore_index=True))
+    pd.testing.assert_frame_equal(mixed.iloc[:30], scores)
+    learner.save(tmp_path)
+    pd.testing.assert_frame_equal(NodeRanker.load(tmp_path).predict(strangers), scores)
+
+
+def test_more_marks_never_make_a_node_of_an_unknown_population_less_suspect() -> None:
+    frame = pd.concat([_graphs(60, 17, "one"), _graphs(60, 18, "two")], ignore_index=True)
+    learner = NodeRanker(["trees"], GROUPS, unknown="general", folds=2).fit(frame, "right")
+    row = _graphs(1, 19, "three")
+    more = row.assign(alerts=[[*row["alerts"][0], "bad:new"]], alerts_at=[[*row["alerts_at"][0], 4.0]])
+    before, after = (learner.predict(each).iloc[0] for each in (row, more))
+    chance = [dict(zip(each["order"], each["probability"], strict=True))[4] for each in (before, after)]
+    assert chance[1] >= chance[0] - 1e-9
