@@ -86,7 +86,7 @@ class NodeRanker(Learner):
         return pd.DataFrame(effects, index=frame.index, dtype=float)
 
     def save(self, folder: Path) -> None:
-        content = {"config": self.config, "encoder": self.encoder.state, "weights": self.weights}
+        content: dict[str, Any] = {"config": self.config, "encoder": self.encoder.state, "weights": self.weights}
         content |= {"known": self.known, "members": {name: len(members) for name, members in self.members.items()}}
         (folder / self.FILE).write_text(json.dumps(content, indent=1))
         for name, members in self.members.items():
