@@ -13,7 +13,7 @@ from torch_geometric.utils import scatter, softmax
 from training.learners.graphs import Encoded, Floats, Ints
 
 HIDDEN, LAYERS, DROPOUT = 32, 2, 0.3
-EPOCHS, STEPS, BATCH = 40, 500, 24  # as many passes over the rows, or steps if those are fewer
+EPOCHS, STEPS, BATCH = 40, 400, 24  # as many passes over the rows, or steps if those are fewer
 RATE, DECAY = 3e-3, 1e-2
 HIDE = 0.1  # share of the inputs that is hidden at random in training
 CLIP = 5.0  # spreads from the mean; further away says nothing more
@@ -117,4 +117,4 @@ def _step(network: CauseNetwork, optimizer: torch.optim.Optimizer, part: Encoded
 
 def _tensors(part: Encoded, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     row = np.repeat(np.arange(len(part.starts) - 1), np.diff(part.starts))
-    return tuple(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in (part.x, part.edges, row))  # type: ignore[return-value]
+    return tuple(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in (part.x, part.graphs.edges, row))  # type: ignore[return-value]

@@ -29,7 +29,8 @@ class Graphs:
     """Rows of a frame as one big graph of nodes numbered from 0; `starts` has one entry more than there are rows."""
 
     starts: Ints
-    edges: Ints  # 2 × edges: from, to
+    edge_starts: Ints  # the first edge of each row, as `starts`
+    edges: Ints  # 2 × edges: from, to; in the order of the rows
     marks: npt.NDArray[Any]  # text of each mark
     at: Ints  # node of each mark
     population: npt.NDArray[Any]  # text of each row: rows of one population are alike
@@ -41,7 +42,10 @@ class Graphs:
         ends = np.stack([_placed(frame[name], starts) for name in (FROM, TO)])
         marks = [np.asarray(row, dtype=object) for row in frame[MARKS]]
         every = np.concatenate([np.empty(0, object), *marks])
-        return cls(starts, ends, every, _placed(frame[AT], starts), frame[POPULATION].to_numpy(dtype=object))
+        edge_starts = np.concatenate([[0], np.cumsum([len(row) for row in frame[FROM]], dtype=np.int64)])
+        return cls(
+            starts, edge_starts, ends, every, _placed(frame[AT], starts), frame[POPULATION].to_numpy(dtype=object)
+        )
 
     @property
     def count(self) -> int:
@@ -56,25 +60,25 @@ class Graphs:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Nodes × features, the edges, and the first node of each row (one entry more than rows)."""
+    """Nodes × features, and the graph as in `Graphs`."""
 
     x: npt.NDArray[np.float32]
-    edges: Ints
-    starts: Ints
-    population: npt.NDArray[Any]  # text of each row
+    graphs: Graphs
+
+    @property
+    def starts(self) -> Ints:
+        """The first node of each row, and the number of nodes."""
+        return self.graphs.starts
 
     def take(self, rows: Ints) -> Encoded:
-        """Only `rows`, in that order."""
-        sizes = np.diff(self.starts)[rows]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        shift = np.full(len(self.starts) - 1, -1)
-        shift[rows] = starts[:-1]
-        owner = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-        kept = shift[owner[self.edges[0]]] >= 0
-        edges = self.edges[:, kept]
-        edges = edges - self.starts[owner[edges[0]]] + shift[owner[edges[0]]]
-        nodes = np.concatenate([np.arange(self.starts[r], self.starts[r + 1]) for r in rows] or [np.empty(0, int)])
-        return Encoded(self.x[nodes.astype(int)], edges, starts, self.population[rows])
+        """Only `rows`, in that order; their marks are left behind."""
+        whole = self.graphs
+        nodes, starts = _ranges(whole.starts, rows)
+        picked, edge_starts = _ranges(whole.edge_starts, rows)
+        moved = np.repeat(starts[:-1] - whole.starts[rows], np.diff(edge_starts))
+        edges = whole.edges[:, picked] + moved
+        none = np.empty(0, dtype=object), np.empty(0, dtype=np.int64)
+        return Encoded(self.x[nodes], Graphs(starts, edge_starts, edges, *none, whole.population[rows]))
 
 
 def places(frame: pd.DataFrame, label: str) -> Ints:
@@ -114,7 +118,7 @@ class Encoder:
             inside = (parts == part)[graphs.row]
             x[inside] = self.encode(graphs).x[inside]
         self._fit(graphs, roots, np.ones(len(parts), dtype=bool))
-        return Encoded(x, graphs.edges, graphs.starts, graphs.population)
+        return Encoded(x, graphs)
 
     def encode(self, graphs: Graphs) -> Encoded:
         """The features of every node."""
@@ -125,8 +129,7 @@ class Encoder:
         degrees = [np.log1p(np.bincount(ends, minlength=graphs.count)) for ends in graphs.edges]
         parts = [counts, self._summary(graphs), np.stack(degrees, axis=1), (means / sizes)[graphs.row]]
         parts.append(_shares(np.expm1(counts), graphs))
-        x = np.concatenate(parts, axis=1).astype(np.float32)
-        return Encoded(x, graphs.edges, graphs.starts, graphs.population)
+        return Encoded(np.concatenate(parts, axis=1).astype(np.float32), graphs)
 
     def _counts(self, graphs: Graphs) -> Floats:
         place = {group: n for n, group in enumerate(self.groups)}
@@ -176,6 +179,13 @@ class Encoder:
             "rare": {str(kinds[n]): float(rare[n]) for n in told},
             "rarest": float(np.log(nodes)),
         }
+
+
+def _ranges(starts: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """What `rows` hold, one after the other, when row n holds starts[n] … starts[n + 1] - 1; and where each begins."""
+    sizes = np.diff(starts)[rows]
+    begin = np.concatenate([[0], np.cumsum(sizes)])
+    return np.arange(begin[-1]) + np.repeat(starts[rows] - begin[:-1], sizes), begin
 
 
 def _shares(marks: Floats, graphs: Graphs) -> Floats:

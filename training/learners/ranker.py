@@ -63,7 +63,9 @@ class NodeRanker(Learner):
         for name in self.config["scorers"]:
             self.members[name], held_out[name] = _crossed(name, rows, roots, parts, self.encoder, seed)
         self.weights = _blend(held_out, rows.starts, roots)
-        names, population, count = np.unique(rows.population.astype(str), return_inverse=True, return_counts=True)
+        names, population, count = np.unique(
+            rows.graphs.population.astype(str), return_inverse=True, return_counts=True
+        )
         self.known = names[count >= KNOWN].tolist()
         if unknown := self.config["unknown"]:
             whole = population if len(names) > 1 else parts

@@ -84,17 +84,17 @@ class SoftmaxTrees(Scorer):
 
     def fit(self, rows: Encoded, roots: Ints, encoder: Encoder, seed: int) -> Self:
         known = roots >= 0
-        names, counts = np.unique(rows.population[known].astype(str), return_counts=True)
+        names, counts = np.unique(rows.graphs.population[known].astype(str), return_counts=True)
         self.boosters = {"": self._boosted(rows.take(np.flatnonzero(known)), roots[known], seed)}
         for name in names[counts >= self.OWN]:
             if len(names) > 1:
-                own = np.flatnonzero(known & (rows.population == name))
+                own = np.flatnonzero(known & (rows.graphs.population == name))
                 self.boosters[str(name)] = self._boosted(rows.take(own), roots[own], seed)
         return self
 
     def score(self, rows: Encoded) -> Floats:
         found = np.zeros(len(rows.x))
-        owner = np.repeat([str(p) if p in self.boosters else "" for p in rows.population], np.diff(rows.starts))
+        owner = np.repeat([str(p) if p in self.boosters else "" for p in rows.graphs.population], np.diff(rows.starts))
         for name, booster in self.boosters.items():
             if (own := owner == name).any():
                 found[own] = booster.predict(rows.x[own], num_threads=1)

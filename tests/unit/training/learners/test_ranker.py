@@ -62,7 +62,7 @@ def test_taking_rows_keeps_their_edges_inside() -> None:
     rows = Encoder(GROUPS).encode(Graphs.of(_graphs(4, 2)))
     taken = rows.take(np.array([3, 1]))
     assert np.array_equal(taken.x[:5], rows.x[15:20])
-    assert taken.edges.tolist() == [[5, 6, 7, 8, 0, 1, 2, 3], [6, 7, 8, 9, 1, 2, 3, 4]]
+    assert taken.graphs.edges.tolist() == [[0, 1, 2, 3, 5, 6, 7, 8], [1, 2, 3, 4, 6, 7, 8, 9]]
 
 
 def test_rows_without_nodes_or_marks_are_encoded() -> None:
