@@ -2,8 +2,8 @@
 
 One model for any system: it is told what is unusual at each component and which calls which, never a component's name.
 A graph network carries evidence along the calls; boosted trees read each component by itself. Their blend is weighed on
-cases that neither has seen: it trusts the trees more, and the table shows both alone (`strong`, `gnn`). Systems of which
-next to nothing was learnt are ranked by trees that are bounded to what means the same everywhere.
+cases that neither has seen: it trusts the trees more, and the table shows both alone (`strong`, `gnn`). Systems of
+which next to nothing was learnt are ranked by trees that are bounded to what means the same everywhere.
 """
 
 from __future__ import annotations
