@@ -193,3 +193,12 @@ def test_it_knows_no_future() -> None:
     checks.causal(INCIDENTS, frames, END)
     row = INCIDENTS.transform(frames).set_index("incident_id").loc["shop-1"]
     assert {kind.partition(":")[0] for kind in row["alerts"]} == {"cpu_up"}
+
+
+def test_telemetry_without_an_event_and_no_records_at_all_give_no_rows() -> None:
+    nothing = _frames(_event({"system": "shop"}), metrics=_points("db", "cpu", 9.0))
+    nothing["events"] = nothing["events"].head(0)
+    for view in (INCIDENTS, CAUSES):
+        rows = view.transform({name: nothing[name] for name in view.reads})
+        assert len(rows) == 0
+        assert set(rows) == {"dataset", "time", *view.columns.kinds()}
