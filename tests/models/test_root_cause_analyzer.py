@@ -17,22 +17,12 @@ from features.transforms._alerts import FAMILIES
 from features.transforms.incidents import CAUSES, INCIDENTS
 from infra.errors import DataError
 from infra.settings import ROOT, settings
+from remediation.vocabulary import SPECIFIED
 from training import checks, signature
 from training.evaluate import inputs
 from training.models.root_cause_analyzer import RootCauseAnalyzer
 
 DATA = Path(os.environ.get("AIOPS_DATA") or ROOT.parent / "shared" / "data")
-CATALOGUE = {
-    *("pod_restart", "drain_and_reschedule", "resource_limit_adjustment", "horizontal_pod_autoscaling"),
-    *(
-        "vertical_pod_autoscaling",
-        "cache_warming",
-        "query_optimisation",
-        "failover_to_backup_routes",
-        "dns_cache_flush",
-    ),
-    *("connection_pool_reset", "circuit_breaker_activation"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +142,7 @@ def test_an_answer_is_ranked_evident_and_suggests_actions_of_the_catalogue(
         assert confidences == sorted(confidences, reverse=True)
         assert answer.confidence == confidences[0]  # type: ignore[attr-defined]
         assert all(each.family in FAMILIES and each.alerts for each in answer.evidence)  # type: ignore[attr-defined]
-        assert {fix.action for fix in answer.fix_suggestions} <= CATALOGUE  # type: ignore[attr-defined]
+        assert {fix.action for fix in answer.fix_suggestions} <= SPECIFIED  # type: ignore[attr-defined]
         assert {fix.component for fix in answer.fix_suggestions} <= {answer.root_causes[0].component}  # type: ignore[attr-defined]
         assert answer.fix_basis.startswith("policy")  # type: ignore[attr-defined]
     assert any(answer.fix_suggestions for answer in answered)  # type: ignore[attr-defined]
@@ -161,7 +151,7 @@ def test_an_answer_is_ranked_evident_and_suggests_actions_of_the_catalogue(
 def test_the_policy_names_families_and_actions_that_exist() -> None:
     rules = RootCauseAnalyzer().options.fix_policy
     assert {family for rule in rules for family in rule.evidence} <= set(FAMILIES)
-    assert {rule.action for rule in rules} <= CATALOGUE
+    assert {rule.action for rule in rules} <= SPECIFIED
 
 
 def test_it_abstains_where_it_knows_too_little(model: RootCauseAnalyzer, rows: list[dict]) -> None:

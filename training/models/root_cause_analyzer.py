@@ -45,7 +45,7 @@ POLICY = (
         what="restart the component, with growing pauses between attempts",
     ),
     FixRule(
-        action="horizontal_pod_autoscaling",
+        action="pod_scale",
         evidence=("cpu_up", "serving_traffic_up", "serving_latency_up", "slow_in", "slow_self"),
         what="add replicas until latency and load are normal",
     ),
@@ -60,12 +60,12 @@ POLICY = (
         what="stop calling what does not answer, and answer from the fallback",
     ),
     FixRule(
-        action="failover_to_backup_routes",
+        action="route_failover",
         evidence=("sent_down", "received_down", "serving_traffic_down"),
         what="send its traffic over another route",
     ),
     FixRule(
-        action="drain_and_reschedule",
+        action="pod_drain",
         evidence=("disk_up", "disk_down", "restarts_up"),
         what="move the component to another node",
     ),
