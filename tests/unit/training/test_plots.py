@@ -56,7 +56,8 @@ def test_ranking_shows_hits_and_abstention(model: Model) -> None:
     scores = {name: rows.assign(confidence=[0.9, 0.8, 0.7, 0.1]) for name, rows in (("model", right), ("naive", late))}
     summary = pd.DataFrame(columns=["dataset", "contender", "metric", "mean", "low", "high", "n", "method"])
     found = plots.figures(
-        replace(model.spec, task="ranking"), Evaluation(pd.DataFrame(), summary, [Scored("tiny", truth, scores)])
+        replace(model.spec, task="ranking"),
+        Evaluation(pd.DataFrame(), summary, summary, [Scored("tiny", truth, scores)]),
     )
     hits, curve = found["plots/tiny.png"].axes
     assert [line.get_ydata().tolist() for line in hits.lines] == [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]]
