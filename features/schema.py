@@ -7,7 +7,7 @@
 | spans   | OpenTelemetry trace data model                  | one span                           |
 | events  | CloudEvents 1.0                                 | one thing that happened            |
 | cost    | FinOps FOCUS 1.0                                | one charge                         |
-| network | OCSF 1.x Network Activity (class_uid 4001)      | one connection                     |
+| network | OCSF 1.x Network and HTTP Activity (4001, 4002) | one connection, request or session |
 
 Dots of the standards' attribute names become underscores (`service.name` → `service_name`). All times are UTC with
 microseconds. `dataset` is the lake's partition: the name of the source's set, or `live`.
@@ -89,6 +89,7 @@ TABLES: dict[str, pa.Schema] = {
     ),
     "network": _table(
         time=TIME,
+        metadata_uid=_WORD,  # metadata.uid: the record's own identity
         class_uid=pa.int32(),
         activity_id=pa.int32(),
         src_endpoint_ip=_WORD,

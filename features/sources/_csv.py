@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from infra.errors import DataError, nearest
 
+_LINE = 65_536  # characters; no record of these sets is longer
 
-def matching(folder: Path, columns: Sequence[str], dataset: str) -> Iterator[tuple[Path, pd.DataFrame]]:
+
+def matching(
+    folder: Path, columns: Sequence[str], dataset: str, patterns: Sequence[str] = ("*.csv",)
+) -> Iterator[tuple[Path, pd.DataFrame]]:
     """Every CSV below `folder` whose header holds `columns` (case and runs of spaces do not matter), as text.
 
+    `patterns`: names of files; a zip holds one CSV.
     A file with at least half of the columns is taken for a damaged one: DataError names what it lacks. Files of other
     kinds are passed over; DataError when nothing is left.
     """
     found = False
-    for path in sorted(folder.rglob("*.csv")):
-        table = _read(path)
+    for path in _files(folder, patterns):
+        table = _read(path).rename(columns=lambda name: " ".join(str(name).split()).lower())
         lacking = [name for name in columns if name not in table.columns]
         if len(lacking) > len(columns) / 2:
             continue
@@ -29,6 +36,23 @@ def matching(folder: Path, columns: Sequence[str], dataset: str) -> Iterator[tup
         yield path, table[list(columns)]
     if not found:
         raise DataError(f"{folder}: no CSV file with the columns of {dataset}: {', '.join(columns)}")
+
+
+def headless(folder: Path, columns: Sequence[str], dataset: str) -> Iterator[tuple[Path, pd.DataFrame]]:
+    """Every text or CSV file below `folder` without a header and with at least `columns`, as text, in that order.
+
+    Raises DataError when there is none; files with fewer columns in their first line are passed over.
+    """
+    found = False
+    for path in _files(folder, ("*.txt", "*.csv")):
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            if stream.readline(_LINE).count(",") < len(columns) - 1:
+                continue
+        table = _read(path, header=None)
+        found = True
+        yield path, table.iloc[:, : len(columns)].set_axis(list(columns), axis=1)
+    if not found:
+        raise DataError(f"{folder}: no text file with the {len(columns)} columns of {dataset}")
 
 
 def number(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
@@ -43,12 +67,15 @@ def choice(table: pd.DataFrame, name: str, path: Path, meanings: Mapping[str, ob
     return _complete(values, table, name, path, f"one of {', '.join(meanings)}")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.rglob(pattern)})
+
+
+def _read(path: Path, header: Literal["infer"] | None = "infer") -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, header=header)
+    except (ValueError, zipfile.BadZipFile) as error:  # ValueError: pandas' own parser errors, wrong encoding
         raise DataError(f"{path} is not a readable CSV file: {error}") from None
-    return table.rename(columns=lambda name: " ".join(str(name).split()).lower())
 
 
 def _complete(values: pd.Series, table: pd.DataFrame, name: str, path: Path, wanted: str) -> pd.Series:

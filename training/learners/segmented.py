@@ -12,13 +12,16 @@ import pandas as pd
 
 from infra.errors import DataError, nearest
 from training.learner import Learner
-from training.learners.binary import BinaryLearner
+from training.learners.alone import Alone
 from training.learners.boosted import LightTrees
+from training.learners.fusion import Fusion
 from training.learners.linear import Logistic
 from training.learners.rule import Rule
 from training.learners.trees import BoostedTrees
 
-KINDS: dict[str, type[BinaryLearner]] = {
+KINDS: dict[str, type[Learner]] = {
+    "alone": Alone,
+    "fusion": Fusion,
     "trees": BoostedTrees,
     "light": LightTrees,
     "logistic": Logistic,
@@ -38,7 +41,7 @@ class Segmented(Learner):
         if kind not in KINDS:
             raise DataError(f"no kind of learner {kind!r}{nearest(kind, KINDS)}; kinds: {', '.join(KINDS)}")
         self.by, self.kind, self.options = by, kind, dict(options)
-        self.parts: dict[str, BinaryLearner] = {}
+        self.parts: dict[str, Learner] = {}
 
     def fit(self, frame: pd.DataFrame, label: str) -> Self:
         labelled = frame[frame[label].notna()]
@@ -57,7 +60,7 @@ class Segmented(Learner):
         effects = [part.contributions(rows) for part, rows in self._split(frame)]
         return pd.concat(effects).reindex(frame.index) if effects else pd.DataFrame(index=frame.index)
 
-    def _split(self, frame: pd.DataFrame) -> list[tuple[BinaryLearner, pd.DataFrame]]:
+    def _split(self, frame: pd.DataFrame) -> list[tuple[Learner, pd.DataFrame]]:
         """The rows of each known segment with its learner."""
         groups = ((self.parts.get(str(value)), rows) for value, rows in frame.groupby(self.by))
         return [(part, rows) for part, rows in groups if part is not None]
