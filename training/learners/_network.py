@@ -40,9 +40,8 @@ def train(x: Floats, classes: Any, sizes: Sequence[int], epochs: int, seed: int,
                 loss = torch.nn.functional.cross_entropy(out, wanted[rows], reduction="none")
                 ((loss * weights[rows]).sum() / weights[rows].sum()).backward()
                 optimizer.step()
-    return [
-        (layer.weight.detach().numpy().T.astype(float), layer.bias.detach().numpy().astype(float)) for layer in linear
-    ]
+    # in the order of memory that they have when read back: sums come out the same to the last bit
+    return [(_array(layer.weight.T), _array(layer.bias)) for layer in linear]
 
 
 def outputs(layers: Layers, x: Floats) -> Floats:
@@ -64,3 +63,7 @@ def gradient(layers: Layers, x: Floats, direction: Floats) -> Floats:
         if number:
             back = back * (held[number - 1] > 0)
     return np.asarray(back)
+
+
+def _array(values: Any) -> Floats:
+    return np.ascontiguousarray(values.detach().numpy(), dtype=float)

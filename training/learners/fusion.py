@@ -121,7 +121,8 @@ class Fusion(Learner):
         for learnt, known, new in _inner(types, names, order, self.seed):
             parts = self._learn(x[learnt], types[learnt], weight[learnt])
             for rows, is_new in ((known, False), (new, True)):
-                found.append(HeldOut(self._scores(parts, x[rows]), rows, np.full(len(rows), is_new)))
+                if len(rows):
+                    found.append(HeldOut(self._scores(parts, x[rows]), rows, np.full(len(rows), is_new)))
         return HeldOut(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
     def _learn(self, x: Floats, types: Ints, weight: Floats) -> list[Opinion]:
