@@ -196,20 +196,18 @@ def test_of_two_given_parts_only_what_was_not_learnt_from_is_judged(frame: pd.Da
         assert not set(fold.test["activity_id"]) & set(half["activity_id"])
 
 
-@pytest.mark.parametrize(
-    ("name", "least"),
-    [
-        ("nsl_kdd", {"accuracy": 0.995, "pr_auc": 0.998, "recall_at_5fpr": 0.99}),
-        ("nsl_kdd_session", {"accuracy": 0.96, "pr_auc": 0.8}),
-    ],
-)
-def test_minimum_on_the_reference_set(name: str, least: dict[str, float]) -> None:
+def test_minimum_on_the_reference_set() -> None:
     if not (DATA / "nsl_kdd").is_dir():
         pytest.skip(f"reference set nsl_kdd is not at {DATA}; set AIOPS_DATA to its parent folder")
     labelled = build.frame(build.read([("nsl_kdd", DATA / "nsl_kdd")]), [ACTIVITIES], VERDICTS)
     model = ThreatDetector()
-    fold = next(fold for fold in model.folds(labelled) if fold.dataset == name)
-    figures = model.measure(fold, model.build().fit(fold.train, "threat").predict(fold.test))
-    assert {metric: figures[metric] for metric in least if figures[metric] < least[metric]} == {}
-    assert figures["fpr"] <= 0.02
-    assert figures["watch_fpr"] <= 0.06
+    least = {
+        "nsl_kdd": {"accuracy": 0.995, "pr_auc": 0.998, "recall_at_5fpr": 0.99},
+        "nsl_kdd_session": {"accuracy": 0.96, "pr_auc": 0.8},
+    }
+    for fold in model.folds(labelled):
+        if fold.dataset in least:
+            figures = model.measure(fold, model.build().fit(fold.train, "threat").predict(fold.test))
+            assert {name: figures[name] for name, floor in least[fold.dataset].items() if figures[name] < floor} == {}
+            assert figures["fpr"] <= 0.02
+            assert figures["watch_fpr"] <= 0.06
