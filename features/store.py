@@ -97,11 +97,15 @@ def _rows_at(view: FeatureView, names: list[str], entities: pa.ChunkedArray, tim
 def materialize(views: Iterable[View], end: datetime | None = None) -> dict[str, int]:
     """Copy the newest row of each entity, not later than `end`, to the online store; returns rows written by view.
 
-    A view whose feature table did not change since is skipped. Live entities are the stream's: it pushes newer rows.
+    A view whose feature table did not change since, or whose entities are seen once, is skipped. Live entities are the
+    stream's: it pushes newer rows.
     """
     end = end or datetime.now(UTC)
     written = {}
     for view in views:
+        if view.once:
+            written[view.name] = 0
+            continue
         stamp = settings().home / "feast" / f"online-{view.name}.json"
         mark = of_names(jobs.published(view).glob("*/*.parquet"))
         known = json.loads(stamp.read_text()) if stamp.exists() else {}

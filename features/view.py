@@ -74,6 +74,7 @@ class View:
     transform: Callable[[Frames], pd.DataFrame]
     ttl: timedelta
     online: bool = True  # False: labels, never served
+    once: bool = False  # each entity is seen once: its past is learnt from and never asked for, so it is not put online
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     incremental: Callable[[], Incremental] | None = None

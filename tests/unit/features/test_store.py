@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -80,6 +81,10 @@ def test_only_rows_up_to_the_end_are_put_online(ready: pa.Table) -> None:
     assert store.online("load_model", ["one-1"], now=end)[0]["time"] == end
     assert store.materialize([LOADS]) == {"loads": 4}
     assert store.materialize([LOADS], end) == {"loads": 4}  # going back in time is asked for, so it is done
+
+
+def test_entities_that_are_seen_once_are_learnt_from_and_not_put_online(ready: pa.Table) -> None:
+    assert store.materialize([replace(LOADS, once=True)]) == {"loads": 0}
 
 
 def test_a_stale_row_is_refused(ready: pa.Table) -> None:
