@@ -207,6 +207,7 @@ ACTIVITIES = View(
     keys={"network": "metadata_uid"},
     transform=activities,
     ttl=timedelta(days=1),  # a verdict on an activity is asked for at once
+    once=True,
     description="Flows, connections, sessions and API parameters: what was measured of each.",
 )
 
