@@ -69,7 +69,9 @@ class Usage(Columns):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
     workload: str = column("the workload: a container, a machine", min_length=1)
-    history_hours: int = column("hours of the last 7 days with data", "h", ge=0, le=24 * DAYS)
+    history_hours: int | None = column(
+        "hours of the last 7 days with data; null: not known", "h", ge=0, le=24 * DAYS, default=None
+    )
     cpu_capacity: float = column("CPU: the most that can be given", "{cpu}", gt=0)
     cpu_request: float | None = column("CPU: present request; null: none set", "{cpu}", gt=0, default=None)
     cpu_p50: float = _cpu(_P.format("0.5"))
@@ -136,7 +138,7 @@ def ahead(frames: Frames) -> pd.DataFrame:
 
 
 def _grids(points: pd.DataFrame) -> Iterator[tuple[tuple[str, str], tuple[pd.Timestamp, np.ndarray, np.ndarray]]]:
-    """((dataset, workload), (begin, use, capacity)) of workloads that report all four; both 2 × slots, NaN: no point."""
+    """((dataset, workload), (begin, use, capacity)) where all four are reported; both 2 × slots, NaN: no point."""
     keys = [points[name].astype("category") for name in ("dataset", "instance_id")]
     for (dataset, workload), part in points.groupby(keys, sort=True, observed=True):
         series = {name: rows for name, rows in part.groupby(part["metric_name"].astype(str))}
@@ -148,7 +150,8 @@ def _grids(points: pd.DataFrame) -> Iterator[tuple[tuple[str, str], tuple[pd.Tim
         used = np.stack([_gridded(series[name], begin, slots) for name in USAGE.values()])
         capacity = np.stack([_gridded(series[name], begin, slots) for name in CAPACITY.values()])
         capacity = pd.DataFrame(capacity.T).ffill().to_numpy().T
-        yield (str(dataset), str(workload)), (begin, np.fmin(used, capacity), capacity)
+        capped = np.where(np.isnan(used), np.nan, np.fmin(used, capacity))
+        yield (str(dataset), str(workload)), (begin, capped, capacity)
 
 
 def _gridded(rows: pd.DataFrame, begin: pd.Timestamp, slots: int) -> np.ndarray:

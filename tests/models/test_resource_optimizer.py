@@ -1,4 +1,4 @@
-"""Behaviour of ResourceOptimizer: what must not matter, what must point one way, and the least it must be able to do."""
+"""Behaviour of ResourceOptimizer: what must not matter, what must point one way, the least it must be able to do."""
 
 import os
 from datetime import UTC, datetime

@@ -44,13 +44,13 @@ class SizingPolicy(Sizing):
 
     def __init__(
         self,
-        budget: float = 0.7,
+        budget: float = 0.5,
         band: float = 0.1,
-        change_cost: float = 0.02,
+        change_cost: float = 0.05,
         violation_cost: float = 1.0,
-        generations: int = 40,
-        population: int = 40,
-        hours: int = 144,
+        generations: int = 30,
+        population: int = 32,
+        hours: int = 96,
         resources: Sequence[str] = ("cpu", "memory"),
         seed: int = 0,
     ) -> None:

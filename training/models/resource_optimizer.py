@@ -27,7 +27,7 @@ MIB = 2**20
 class ResourceOptions(Options):
     """`violation_budget`: share of the rule's violations that the policy may spend; less is safer and saves less."""
 
-    violation_budget: float = Field(default=0.7, gt=0, le=2)
+    violation_budget: float = Field(default=0.5, gt=0, le=2)
     band: float = Field(default=0.1, ge=0, lt=1)  # how much too large a request may be before it is lowered
     limit_over_request: float = Field(default=1.0, ge=1)  # of CPU; memory limits equal requests: it cannot be throttled
     least_cpu: float = Field(default=0.01, gt=0)  # cores
@@ -136,11 +136,9 @@ class ResourceOptimizer(Model):
         return [self._answer(score, row) for (_, score), row in zip(scores.iterrows(), rows, strict=True)]
 
     def _answer(self, score: pd.Series, row: Any) -> ResourceAnswer:
-        if row.history_hours < self.options.min_history_hours:
-            needed = self.options.min_history_hours
-            return ResourceAnswer(
-                abstained=f"{row.history_hours} hours of history; {needed} are needed", explanation=[]
-            )
+        if row.history_hours is None or row.history_hours < self.options.min_history_hours:
+            reason = f"{row.history_hours or 0} hours of history; {self.options.min_history_hours} are needed"
+            return ResourceAnswer(abstained=reason, explanation=[])
         cpu = min(max(score["cpu_limit"], self.options.least_cpu), row.cpu_capacity)
         memory = min(max(score["memory_limit"], self.options.least_memory), row.memory_capacity)
         before_cpu, before_memory = row.cpu_request or row.cpu_capacity, row.memory_request or row.memory_capacity

@@ -1,0 +1,54 @@
+"""Tables of measured configurations → CloudEvents of `features.transforms.configurations`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.schema import TIME
+from features.source import Batch
+from features.transforms.configurations import MEASURED
+
+# These publishers give no dates; one fixed moment is obviously not live, and a minute a row keeps their order.
+NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def batch(
+    dataset: str,
+    task: str,
+    system: str,
+    knobs: pd.DataFrame,
+    performance: pd.Series,
+    default: pd.Series,
+    higher_is_better: bool,
+    noise: float,
+) -> Batch:
+    """One task: a measurement a row, in order; those of the default (where `default`) are told once more, first."""
+    order = np.concatenate([np.flatnonzero(default), np.arange(len(knobs))])
+    first = np.arange(len(order)) < int(default.sum())
+    data = [
+        json.dumps(
+            {
+                "system": system,
+                "knobs": {str(name): float(value) for name, value in knobs.iloc[row].items()},
+                "performance": float(performance.iloc[row]),
+                "higher_is_better": higher_is_better,
+                "noise": noise,
+                "default": bool(early),
+            }
+        )
+        for row, early in zip(order, first, strict=True)
+    ]
+    times = pd.Timestamp(NOMINAL) + pd.to_timedelta(np.arange(len(order)), unit="min")
+    columns = {
+        "time": pa.array(times, TIME),
+        "id": pa.array([f"{task}#{number:06d}" for number in range(len(order))]),
+        "data": pa.array(data),
+    }
+    constant = {"dataset": dataset, "source": f"urn:dataset:{dataset}", "type": MEASURED, "subject": task}
+    columns |= {name: pa.array([value] * len(order), pa.string()) for name, value in constant.items()}
+    return Batch("events", pa.table(columns))
