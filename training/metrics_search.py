@@ -27,7 +27,7 @@ def play(learner: Learner, rows: pd.DataFrame, truth: pd.Series) -> pd.DataFrame
     for place, (_, task) in enumerate(rows.groupby("task", sort=True)):
         outcome = gains(task.assign(truth=truth[task.index]), "truth")
         begin = learner.start(task, TRIALS)
-        for number, name in enumerate(trial):
+        for number, name in enumerate(map(str, trial)):
             state = replace(begin, draw=SEARCHES * place + number)
             while state.left and state.open().any():
                 choice = learner.choose(state)
@@ -48,7 +48,7 @@ def search(test: pd.DataFrame, trials: pd.DataFrame, label: str) -> dict[str, fl
     tasks = [
         _task(gains(rows, label), trials.loc[rows.index, name].to_numpy(), float(rows["noise"].iloc[0]))
         for _, rows in test[test[label].notna()].groupby("task", sort=True)
-        for name in trials
+        for name in map(str, trials)
     ]
     frame = pd.DataFrame(tasks)
     able = frame[frame["best"] >= np.log(1.3)]

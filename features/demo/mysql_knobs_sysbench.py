@@ -22,6 +22,6 @@ def write(target: Path, random: np.random.Generator) -> None:
     speed = 0.9 * rows["innodb_log_file_size"] / 1e9 - 0.5 * (rows["innodb_thread_concurrency"] / 1e9 - 0.5) ** 2
     rows["tps"] = 280 * np.exp(speed - 0.2 * rows["innodb_doublewrite"] + random.normal(0, 0.03, _ROWS))
     rows.to_csv(target / "SYSBENCH_demo.csv")
-    described = {name: {"default": value} for name, value in _DEFAULTS.items()}
+    described: dict[str, dict[str, object]] = {name: {"default": value} for name, value in _DEFAULTS.items()}
     described |= {"innodb_doublewrite": {"default": "ON"}, "general_log": {"default": "OFF"}}
     (target / "SYSBENCH_shap.json").write_text(json.dumps(described))

@@ -55,7 +55,7 @@ class MysqlKnobsSysbench(Source):
         tables = [path for path in sorted(folder.rglob("*.csv")) if "tps" in path.open().readline()]
         if not tables:
             raise DataError(f"{folder}: no CSV with a column tps of {NAME} in it")
-        defaults = dict(DEFAULTS)
+        defaults: dict[str, float] = dict(DEFAULTS)
         for path in described:
             for name, entry in json.loads(path.read_text()).items():
                 defaults[name] = WORDS.get(str(entry["default"]), entry["default"])
@@ -70,7 +70,8 @@ def _parts(path: Path, table: pd.DataFrame, defaults: dict[str, float]) -> Itera
     numbers = table.apply(pd.to_numeric, errors="coerce")
     if len(wrong := numbers.columns[~np.isfinite(numbers).all()]):
         raise DataError(f"{path}, column {wrong[0]!r}: every cell must be a number")
-    default = (knobs == [float(defaults[name]) for name in knobs]).all(axis=1)
+    wanted = np.array([float(defaults[str(name)]) for name in knobs])
+    default = pd.Series((knobs.to_numpy() == wanted).all(axis=1), knobs.index)
     if not default.any():
         raise DataError(f"{path}: no row is the default, so no gain over it can be told")
     base = table[default].mean().to_frame().T

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from features.source import Batch, Source
@@ -65,7 +66,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _knobs(options: pd.DataFrame) -> pd.DataFrame:
     """0/1 columns → one column a knob: the number in the chosen option's name, the place of the alternative, or 0/1."""
-    numbered = {name: re.fullmatch(r"(.+)_(\d+)", name) for name in options}
+    numbered = {name: re.fullmatch(r"(.+)_(\d+)", name) for name in map(str, options)}
     parents = {match[1] for match in numbered.values() if match} | {"root"}
     knobs: dict[str, pd.Series] = {}
     for name, match in numbered.items():
@@ -75,5 +76,5 @@ def _knobs(options: pd.DataFrame) -> pd.DataFrame:
             knobs[name] = options[name].astype(float)
     for knob, names in ALTERNATIVES.items():
         if set(names) <= set(options):
-            knobs[knob] = sum(options[name] * float(place) for place, name in enumerate(names))
+            knobs[knob] = options[list(names)].mul(np.arange(len(names), dtype=float)).sum(axis=1)
     return pd.DataFrame(knobs)

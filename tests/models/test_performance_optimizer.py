@@ -40,7 +40,7 @@ def model(frame: pd.DataFrame) -> PerformanceOptimizer:
     return found
 
 
-ROW: dict[str, Any] = dict(SPEC.row.model_config["json_schema_extra"]["examples"][0])  # type: ignore[index, arg-type, call-overload]
+ROW: dict[str, Any] = dict(SPEC.row.model_config["json_schema_extra"]["examples"][0])  # type: ignore[index, arg-type]
 
 
 # -- what must not matter ---------------------------------------------------------------------------------------------

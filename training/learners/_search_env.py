@@ -69,14 +69,14 @@ def observe(state: State, trials: int) -> Floats:
     return np.clip(np.array(seen, dtype=np.float32), -5, 5)
 
 
-class SearchEnv(gymnasium.Env[Floats, int]):
+class SearchEnv(gymnasium.Env[Any, Any]):
     """Tasks in random order."""
 
     def __init__(self, tasks: Sequence[Task], trials: int, candidates: int, seed: int) -> None:
         self.tasks, self.trials, self.candidates = list(tasks), trials, candidates
         self.random = np.random.default_rng(seed)
         self.observation_space = gymnasium.spaces.Box(-5, 5, (INPUTS,), np.float32)
-        self.action_space = gymnasium.spaces.Discrete(len(STRATEGIES))  # type: ignore[assignment]
+        self.action_space = gymnasium.spaces.Discrete(len(STRATEGIES))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """A task with a random part of its candidates, its prior sometimes hidden: as with a system never seen."""

@@ -39,16 +39,17 @@ def scaled(candidates: Floats, points: Floats) -> Floats:
     return np.stack(columns, axis=1) / np.sqrt(max(1, len(columns)) / 3)  # as far apart with many knobs as with three
 
 
-def believe(x: Floats, tried: Floats, outcomes: Floats, noise: float, prior: Floats, spread: float) -> Belief:
+def believe(
+    x: Floats, tried: npt.NDArray[np.int64], outcomes: Floats, noise: float, prior: Floats, spread: float
+) -> Belief:
     """Posterior at `x`; `tried` are rows of it; `prior`: mean at each row of `x`; `spread`: deviation from it."""
     if not len(tried):
         return Belief(prior.copy(), np.full(len(x), spread))
-    index = tried.astype(int)
-    rest = outcomes - prior[index]
+    rest = outcomes - prior[tried]
     size = max(spread, float(rest.std()) if len(rest) > 2 else 0.0)
     best: tuple[float, Belief] | None = None
     for scale in SCALES:
-        found = _posterior(x, index, rest, noise, prior, size, scale)
+        found = _posterior(x, tried, rest, noise, prior, size, scale)
         if best is None or found[0] > best[0]:
             best = found
     assert best is not None  # noqa: S101 - there is more than one scale

@@ -82,7 +82,8 @@ class Search(Learner):
         known = frame[frame[label].notna()]
         if known.empty:
             raise DataError(f"{label}: no configuration was measured")
-        self.pools = {name: pool(part, gains(part, label)) for name, part in known.groupby(spaces(known))}
+        space = pd.Series(spaces(known), known.index)
+        self.pools = {str(name): pool(part, gains(part, label)) for name, part in known.groupby(space)}
         return self
 
     def start(self, rows: pd.DataFrame, trials: int) -> State:

@@ -7,7 +7,8 @@ is measured next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from training.learners._surrogate import Floats
 from training.learners.search import Search, State, gains, pool, spaces
 
 LAYERS = 2
+ENVS = 8
 
 
 class PolicySearch(Search):
@@ -25,7 +27,7 @@ class PolicySearch(Search):
 
     PRIOR = True
 
-    def __init__(self, steps: int = 6144, trials: int = 10, candidates: int = 150, seed: int = 0) -> None:
+    def __init__(self, steps: int = 5120, trials: int = 10, candidates: int = 150, seed: int = 0) -> None:
         super().__init__(seed)
         self.steps, self.trials, self.candidates = steps, trials, candidates
         self.weights: dict[str, Floats] = {}
@@ -40,9 +42,9 @@ class PolicySearch(Search):
         super().fit(frame, label)
         tasks = list(self._tasks(frame[frame[label].notna()], label))
         torch.set_num_threads(1)
-        makers = [
-            lambda seed=seed: SearchEnv(tasks, self.trials, self.candidates, seed)  # type: ignore[misc]
-            for seed in range(8 * self.seed, 8 * self.seed + 8)
+        seeds = range(ENVS * self.seed, ENVS * (self.seed + 1))
+        makers: list[Callable[[], Any]] = [
+            partial(SearchEnv, tasks, self.trials, self.candidates, seed) for seed in seeds
         ]
         learnt = PPO(
             "MlpPolicy", DummyVecEnv(makers), n_steps=64, batch_size=128, n_epochs=8, gamma=0.98, learning_rate=1e-3,
