@@ -69,7 +69,7 @@ class Usage(Columns):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
     workload: str = column("the workload: a container, a machine", min_length=1)
-    history_hours: int | None = column(
+    history_hours: float | None = column(
         "hours of the last 7 days with data; null: not known", "h", ge=0, le=24 * DAYS, default=None
     )
     cpu_capacity: float = column("CPU: the most that can be given", "{cpu}", gt=0)
@@ -177,7 +177,7 @@ def _rows(key: tuple[str, str], begin: pd.Timestamp, used: np.ndarray, capacity:
     rows = pd.DataFrame({"dataset": key[0], "time": begin + ends * SLOT, "workload": key[1]})
     hours = used.shape[1] // PER_HOUR
     there = ~np.isnan(used[:, : hours * PER_HOUR].reshape(2, hours, PER_HOUR)).all(axis=(0, 2))
-    rows["history_hours"] = _trailing(there.astype(float), 24 * DAYS, np.sum)[ends // PER_HOUR - 1].astype("int64")
+    rows["history_hours"] = _trailing(there.astype(float), 24 * DAYS, np.sum)[ends // PER_HOUR - 1]
     for number, resource in enumerate(USAGE):
         rows[f"{resource}_capacity"] = capacity[number, ends - 1]
         rows[f"{resource}_request"] = np.nan  # no request is recorded in metrics: the caller knows it

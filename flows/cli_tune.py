@@ -1,0 +1,66 @@
+"""`aiops tune`: find a faster configuration of a real system, and keep it only when it is one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from flows.console import out, progress
+from infra.errors import UserError
+
+if TYPE_CHECKING:
+    from remediation.tuning.tune import System
+
+MODEL = "performance_optimizer"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(rich_help_panel="Remediation")(tune)
+
+
+def tune(
+    system: Annotated[Literal["postgresql", "sqlite"], typer.Argument(help="What is tuned.")],
+    trials: Annotated[int, typer.Option(min=1, max=100, help="How many configurations are measured.")] = 8,
+    dsn: Annotated[
+        str | None, typer.Option(help="PostgreSQL to tune; when left out, a temporary server of our own.")
+    ] = None,
+) -> None:
+    """Measure configurations that the running prediction API suggests; keep the best, or roll back.
+
+    Runs alternate between the present and the new configuration, and only an interval above zero counts as a gain.
+    Settings that trade durability or security are never touched. Whatever fails, the present configuration is restored.
+    """
+    if dsn and system != "postgresql":
+        raise UserError(f"--dsn names a PostgreSQL server; {system} takes none")
+    from remediation.tuning.tune import tune as run
+
+    with progress(f"Tuning {system}") as tell, _opened(system, dsn) as opened:
+        found = run(opened, _suggest, trials, lambda text: tell(system, text))
+    gain = f", {found.gain.gain:+.1%} ({found.gain.low:+.1%} to {found.gain.high:+.1%})" if found.gain else ""
+    out().print(f"{found.reason} after {found.trials} trials{gain}")
+
+
+def _suggest(row: Any) -> Any:
+    from serving import client
+
+    return client.predict(MODEL, [row]).answers[0]
+
+
+@contextmanager
+def _opened(name: str, dsn: str | None) -> Iterator[System]:
+    """The system; what was made for it is taken away afterwards."""
+    from remediation.tuning import postgresql, sqlite
+
+    with ExitStack() as stack:
+        if name == "sqlite":
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiops-tune-")))
+            yield stack.enter_context(closing(sqlite.Sqlite(folder)))
+        else:
+            address = dsn or stack.enter_context(postgresql.server())
+            yield stack.enter_context(closing(postgresql.Postgresql(address)))
