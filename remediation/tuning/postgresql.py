@@ -44,11 +44,11 @@ class Postgresql(System):
         "max_parallel_workers_per_gather": (2, 0),
     }
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, rows: int = ROWS) -> None:
         import psycopg
         import psycopg.sql
 
-        self.dsn = dsn
+        self.rows = rows
         try:
             self.connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
@@ -58,7 +58,7 @@ class Postgresql(System):
         self.connection.execute("DROP TABLE IF EXISTS aiops_tune.item")
         self.connection.execute("CREATE TABLE aiops_tune.item (id integer, owner integer, body text)")
         fill = "INSERT INTO aiops_tune.item SELECT n, n % 997, repeat(md5(n::text), 3) FROM generate_series(1, {}) AS n"
-        self.connection.execute(psycopg.sql.SQL(fill).format(ROWS))
+        self.connection.execute(psycopg.sql.SQL(fill).format(rows))
         self.connection.execute("ALTER TABLE aiops_tune.item ADD PRIMARY KEY (id)")
         self.connection.execute("ANALYZE aiops_tune.item")
 
@@ -83,7 +83,7 @@ class Postgresql(System):
             self.connection.execute(query).fetchall()
         for number in range(LOOKUPS):
             self.connection.execute(
-                "SELECT body FROM aiops_tune.item WHERE id = %s", (number * 7919 % ROWS,)
+                "SELECT body FROM aiops_tune.item WHERE id = %s", (number * 7919 % self.rows,)
             ).fetchone()
         return time.perf_counter() - begun
 

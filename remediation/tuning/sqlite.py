@@ -26,12 +26,13 @@ class Sqlite(System):
         "temp_store": (0, 2),  # 2: memory
     }
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rows: int = ROWS) -> None:
+        self.rows = rows
         self.connection = sqlite3.connect(folder / "workload.db", isolation_level=None)
         self.connection.execute("CREATE TABLE IF NOT EXISTS item (id INTEGER PRIMARY KEY, owner INTEGER, body TEXT)")
         self.connection.execute("BEGIN")
-        rows = ((n, n * 7919 % 997, f"{n * 104729 % 1000003:07d}" * 12) for n in range(ROWS))
-        self.connection.executemany("INSERT OR IGNORE INTO item VALUES (?, ?, ?)", rows)
+        items = ((n, n * 7919 % 997, f"{n * 104729 % 1000003:07d}" * 12) for n in range(rows))
+        self.connection.executemany("INSERT OR IGNORE INTO item VALUES (?, ?, ?)", items)
         self.connection.execute("CREATE INDEX IF NOT EXISTS item_owner ON item (owner)")
         self.connection.execute("COMMIT")
 
@@ -47,7 +48,7 @@ class Sqlite(System):
     def run(self) -> float:
         begun = time.perf_counter()
         for number in range(LOOKUPS):
-            self.connection.execute("SELECT body FROM item WHERE id = ?", (number * 7919 % ROWS,)).fetchone()
+            self.connection.execute("SELECT body FROM item WHERE id = ?", (number * 7919 % self.rows,)).fetchone()
         self.connection.execute("SELECT owner, max(body) FROM item GROUP BY owner ORDER BY 2").fetchall()
         self.connection.execute("SELECT count(*) FROM (SELECT body FROM item ORDER BY body)").fetchone()
         return time.perf_counter() - begun

@@ -43,7 +43,7 @@ def suggest() -> object:
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Sqlite]:
-    system = Sqlite(tmp_path)
+    system = Sqlite(tmp_path, rows=6_000)
     yield system
     system.close()
 
@@ -93,11 +93,11 @@ def test_sqlite_is_measured_and_its_durability_untouched(sqlite: Sqlite, suggest
 @pytest.mark.skipif(not (BINARIES / "initdb").exists(), reason=f"no PostgreSQL 15 in {BINARIES}")
 def test_postgresql_is_tuned_and_rolled_back(suggest: object) -> None:
     with server() as dsn:
-        system = Postgresql(dsn)
+        system = Postgresql(dsn, rows=6_000)
         present = system.present()
         found = compare(system, present, {**present, "work_mem": 65536.0}, pairs=3)
         assert found.low <= found.gain <= found.high
-        tuned = tune(system, suggest, trials=3)  # type: ignore[arg-type]
+        tuned = tune(system, suggest, trials=2)  # type: ignore[arg-type]
         assert system._before() == tuned.values
         with pytest.raises(DataError, match="fsync"):
             system.apply({"fsync": 0})

@@ -130,11 +130,17 @@ def held(wish: Floats, current: Floats, band: float, may_decide: npt.NDArray[np.
 
 
 def _falling(headroom: Floats, rate: Floats) -> list[list[float]]:
-    """Mean headroom and rate of equally filled bins; the rate never rises with the headroom."""
+    """Mean headroom and rate of equally filled bins; the rate never rises with the headroom (isotonic regression)."""
+    from sklearn.isotonic import IsotonicRegression
+
     order = np.argsort(headroom, kind="stable")
     bins = [part for part in np.array_split(order, BINS) if len(part)]
-    rates = np.minimum.accumulate([rate[part].mean() for part in bins])
-    return [[float(headroom[part].mean()) for part in bins], rates.tolist()]
+    middle = np.array([headroom[part].mean() for part in bins])
+    rates = np.array([rate[part].mean() for part in bins])
+    sizes = np.array([len(part) for part in bins], dtype=float)
+    known, first = np.unique(middle, return_index=True)
+    fitted = IsotonicRegression(increasing=False).fit(middle, rates, sizes).predict(middle)
+    return [known.tolist(), fitted[first].tolist()]
 
 
 def exploded(label: pd.Series, part: int, parts: int) -> tuple[Floats, npt.NDArray[np.int64]]:
