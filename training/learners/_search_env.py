@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from training.learners._surrogate import Floats
-from training.learners.search import State, pick
+from training.learners.search import RandomSearch, State, pick
 
 STRATEGIES = ("expected", "improvement", "optimistic", "plain_improvement", "explore")
 INPUTS = 12
@@ -29,8 +29,10 @@ class Task:
     truth: Floats
 
 
-def act(strategy: int, state: State) -> int:
-    """The candidate that a strategy measures next."""
+def act(strategy: int, state: State, seed: int = 0) -> int:
+    """The candidate that a strategy measures next; where nothing is known yet, any."""
+    if state.cold():
+        return RandomSearch(seed).choose(state)
     name = STRATEGIES[strategy]
     if name == "plain_improvement":
         return pick(state, state.belief(with_prior=False).improvement(state.best()))

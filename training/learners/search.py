@@ -17,6 +17,7 @@ from training.learner import Learner
 from training.learners._surrogate import Belief, Floats, believe, scaled
 
 LEAST_SPREAD = 0.05  # log performance: what a task is expected to vary by when nothing is known
+STARTS = 3  # random ones, where nothing is known
 POOL = 400  # configurations kept of a set of knobs
 
 
@@ -38,6 +39,10 @@ class State:
         free = np.ones(len(self.candidates), dtype=bool)
         free[self.tried] = False
         return free
+
+    def cold(self) -> bool:
+        """Whether nothing is known yet to search by."""
+        return self.prior is None and len(self.tried) < STARTS
 
     def best(self) -> float:
         """The best so far; the baseline counts."""
@@ -200,10 +205,8 @@ class RandomSearch(Search):
 class BayesianSearch(Search):
     """Expected improvement under a Gaussian process, after three random starts (Snoek et al., NeurIPS 2012)."""
 
-    STARTS: ClassVar[int] = 3
-
     def choose(self, state: State) -> int:
-        if len(state.tried) < self.STARTS:
+        if len(state.tried) < STARTS:
             return RandomSearch(self.seed).choose(state)
         return pick(state, state.belief(with_prior=False).improvement(state.best()))
 
@@ -214,6 +217,8 @@ class TransferSearch(Search):
     PRIOR = True
 
     def choose(self, state: State) -> int:
+        if state.cold():
+            return RandomSearch(self.seed).choose(state)
         return pick(state, state.belief(with_prior=True).improvement(state.best()))
 
 

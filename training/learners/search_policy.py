@@ -61,7 +61,7 @@ class PolicySearch(Search):
     def choose(self, state: State) -> int:
         from training.learners._search_env import act
 
-        return act(self.strategy(state), state)
+        return act(self.strategy(state), state, self.seed)
 
     def strategy(self, state: State) -> int:
         """The likeliest strategy: the two hidden layers of PPO's policy, and the head."""
