@@ -76,8 +76,8 @@ class PerformanceOptimizer(Model):
         limits=(
             "With the durable settings kept, the PostgreSQL tables hold gains of 2-12 % and the MySQL grids of 7-14 %: "
             "the specified 30 % do not exist there, and only the sysbench table has them. Gains hold for the workload, "
-            "hardware and release they were measured on. Releases of one system resemble each other; the `_unseen` "
-            "figures tell what to expect of a new system. Knobs that trade durability or security are never tuned."
+            "hardware and release they were measured on. On a new system (`_unseen`) nothing is known: the search is "
+            "the Bayesian one, with its figures. Knobs that trade durability or security are never tuned."
         ),
     )
     options: PerformanceOptions
