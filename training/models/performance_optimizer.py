@@ -75,7 +75,8 @@ class PerformanceOptimizer(Model):
         options=PerformanceOptions,
         limits=(
             "With the durable settings kept, the PostgreSQL tables hold gains of 2-12 % and the MySQL grids of 7-14 %: "
-            "the specified 30 % do not exist there; the sysbench table has them, and chance finds them too. Gains hold for the workload, "
+            "the specified 30 % do not exist there; the sysbench table has them, and chance finds them too. "
+            "Gains hold for the workload, "
             "hardware and release they were measured on. On a new system (`_unseen`) nothing is known: the search is "
             "the Bayesian one, with its figures. Knobs that trade durability or security are never tuned."
         ),
