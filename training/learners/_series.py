@@ -27,7 +27,8 @@ DAMPING = (
 class Past:
     """What is known of each row at its day. `days` counts calendar days; the last column is the row's day."""
 
-    logs: Floats  # rows × length, gaps carried forward from the same weekday
+    raw: Floats  # rows × length, logarithms
+    logs: Floats  # `raw`, gaps carried forward from the same weekday
     smooth: Floats  # `logs` without the weekly rhythm
     rhythm: Floats  # rows × 7, of the days after the row's
     level: Floats  # rows
@@ -56,7 +57,15 @@ def past(values: Sequence[Any], days_ago: Sequence[Any], days: npt.NDArray[np.in
     smooth = logs - rhythm[:, np.arange(-length, 0) % WEEK]
     stale = np.where(known.any(axis=1), known[:, ::-1].argmax(axis=1), length)
     return Past(
-        logs, smooth, rhythm, typical(smooth, WEEK), _spread(smooth), days, known.sum(axis=1), stale.astype(np.int64)
+        raw,
+        logs,
+        smooth,
+        rhythm,
+        typical(smooth, WEEK),
+        _spread(smooth),
+        days,
+        known.sum(axis=1),
+        stale.astype(np.int64),
     )
 
 

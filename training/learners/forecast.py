@@ -210,14 +210,14 @@ class Blend:
 def _joined(names: Sequence[str], given: Past) -> History:
     """The whole of each series, from rows that overlap."""
     found: dict[str, tuple[int, Floats]] = {}
-    length = given.logs.shape[1]
+    length = given.raw.shape[1]
     for name, places in pd.Series(range(len(names))).groupby(np.asarray(names, dtype=object)).indices.items():
         rows = np.asarray(places)
         first = int(given.days[rows].min()) - length + 1
         logs = np.full(int(given.days[rows].max()) - first + 1, np.nan)
         for row in rows:
             end = int(given.days[row]) - first + 1
-            logs[end - length : end] = given.logs[row]
+            logs[end - length : end] = given.raw[row]
         begin = int((~np.isnan(logs)).argmax())
         found[str(name)] = (first + begin, logs[begin:])
     return found
