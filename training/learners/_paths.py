@@ -104,10 +104,11 @@ def _curve(first: int, logs: bytes, now: int) -> tuple[int, Floats] | None:
 
 
 def _prophet(learnt: npt.NDArray[np.int64], levels: Floats, asked: npt.NDArray[np.int64]) -> Floats:
+    for name in ("cmdstanpy", "prophet", "prophet.plot"):  # before the import, which tells what it lacks
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("cmdstanpy").addHandler(logging.NullHandler())  # without one it would set its own level
     from prophet import Prophet
 
-    for name in ("cmdstanpy", "prophet"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     model = Prophet(weekly_seasonality=False, daily_seasonality=False, uncertainty_samples=0)
     model.fit(pd.DataFrame({"ds": pd.to_datetime(learnt, unit="D"), "y": levels}))
     forecast = model.predict(pd.DataFrame({"ds": pd.to_datetime(asked, unit="D")}))
