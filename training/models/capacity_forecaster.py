@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from features.transforms.usage import AHEAD, DAYS, USAGE, USAGE_OUTCOMES, UsageHistory
+from features.transforms.usage import AHEAD, DAYS, STEP, USAGE, USAGE_OUTCOMES, UsageHistory
 from infra.errors import DataError
 from infra.settings import Duration
 from training import metrics_forecast
@@ -25,7 +25,7 @@ from training.metrics_forecast import Floats
 from training.model import Answer, Fold, Model, Options, Row, Spec, Target
 
 HORIZONS = (30, 60, 90)
-ORIGINS = 8  # quarters judged: two years, so that every season counts the same
+ORIGINS = 7  # quarters judged; designs were chosen on earlier ones
 FRESH = 7  # days: older than that, the newest value says nothing about the present level
 DAY = timedelta(days=1)
 PATHS = ("trend", "season", "prophet", "xgboost")
@@ -128,8 +128,8 @@ class CapacityForecaster(Model):
         ),
         headline="accuracy_total_60",
         protocol=(
-            f"rolling origins: the last {ORIGINS} quarters are each forecast weekly, {AHEAD} days ahead, by a model of "
-            "what was known when the quarter began; weights and intervals from earlier origins only; accuracy is "
+            f"rolling origins: the last {ORIGINS} whole quarters are each forecast weekly, {AHEAD} days ahead, by a "
+            "model of what was known when the quarter began; weights and intervals from earlier origins; accuracy is "
             "1 - MAPE of raw daily usage and of the total of the first 30, 60 and 90 days; partial days (told by "
             "earlier days only, see features/transforms/usage.py) are neither learnt nor judged, attack days are; "
             "mase: against the better of last week and last year repeated, for each series"
@@ -166,7 +166,7 @@ class CapacityForecaster(Model):
                 raise DataError(
                     f"{name}: no series has {self.options.min_history} of history and {AHEAD} days after it"
                 )
-            last = int(judged.max()) // QUARTER
+            last = (int(judged.max()) + STEP) // QUARTER - 1  # whole quarters only: each counts the same
             for origin in range(last - ORIGINS + 1, last + 1):
                 train, test = rows[day < origin * QUARTER], rows[judged // QUARTER == origin]
                 decided = train["time"] + AHEAD * DAY < pd.Timestamp(origin * QUARTER, unit="D", tz="UTC")
