@@ -103,6 +103,8 @@ def future_columns(spec: Spec, frame: pd.DataFrame) -> None:
 def label_copies(spec: Spec, frame: pd.DataFrame) -> None:
     """No single input reproduces the label: by correlation, by rank, by its categories or by being null."""
     known = frame[frame[spec.label].notna()]
+    if spec.labels.columns.kinds()[spec.label][0] in (list[float], list[str]):
+        return  # no single input is a list of what comes
     label = pd.to_numeric(known[spec.label], errors="coerce").astype(float)
     if label.isna().any() or min(label.value_counts(), default=0) < FEW or label.nunique() < 2:
         return

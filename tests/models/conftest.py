@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -85,7 +86,7 @@ def _some(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
     """Entities with and without a positive label in turn, about `ROWS` rows together."""
     entity, label = model.spec.labels.entity, model.spec.label
     frame = frame[frame[label].notna().groupby(frame[entity]).transform("any")]
-    positive = frame[label].eq(True).groupby(frame[entity]).any()
+    positive = _positive(frame[label]).groupby(frame[entity]).any()
     turn = positive.groupby(positive).cumcount().sort_values(kind="stable").index
     count = 4 + ROWS * len(turn) // max(ROWS, len(frame))
     chosen = frame[frame[entity].isin(turn[:count])]
@@ -97,9 +98,14 @@ def _stretch(part: pd.DataFrame, label: str) -> pd.DataFrame:
     part = part.sort_values("time", kind="stable")
     known = part[label].notna()
     history, judged = part[~known & ~known.cummax()], part[known.cummax()]
-    first = int(judged[label].eq(True).to_numpy().argmax())
+    first = int(_positive(judged[label]).to_numpy().argmax())
     begin = max(0, min(first - STRETCH // 2, len(judged) - STRETCH))
     return pd.concat([history.tail(STRETCH), judged.iloc[begin : begin + STRETCH]])
+
+
+def _positive(label: pd.Series) -> pd.Series:
+    """Where a yes-or-no label says yes; nowhere where labels are lists."""
+    return label.map(lambda value: np.isscalar(value) and value == 1).astype(bool)
 
 
 def _cut(view: View, frames: Frames) -> Frames:
