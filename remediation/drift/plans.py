@@ -7,6 +7,7 @@ the merged copy `tags_all`, nothing written in another way (null, "", [], {}), a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,16 @@ from remediation.drift import Change, Drifted
 
 Computed = Mapping[str, frozenset[str]]  # resource type → attributes that only the provider sets
 COPIES = frozenset({"tags_all"})
-ATTACHED = {"aws_iam_role": frozenset({"inline_policy", "managed_policy_arns"})}
+# what resources of their own set on another: its drift is theirs, unless the configuration sets it in place
+ATTACHED = {
+    "aws_iam_role": frozenset({"inline_policy", "managed_policy_arns"}),
+    "aws_s3_bucket": frozenset(
+        {"acceleration_status", "acl", "cors_rule", "grant", "lifecycle_rule", "logging", "object_lock_configuration"}
+        | {"policy", "replication_configuration", "request_payer", "server_side_encryption_configuration"}
+        | {"versioning", "website"}
+    ),
+}
+_INDEX = re.compile(r"\[[^\]]*\]")
 SENSITIVE = "(sensitive)"
 
 
@@ -33,7 +43,9 @@ def read(file: Path) -> dict[str, Any]:
 
 def drifted(plan: Mapping[str, Any], computed: Computed | None = None) -> list[Drifted]:
     """The drifted attributes of a plan, by address."""
-    found = [each for entry in plan.get("resource_drift") or () for each in _of(entry, computed or {})]
+    root = (plan.get("configuration") or {}).get("root_module") or {}
+    written = dict(_written(root, ""))
+    found = [each for entry in plan.get("resource_drift") or () for each in _of(entry, computed or {}, written)]
     return sorted(found, key=lambda each: (each.address, each.attribute))
 
 
@@ -74,7 +86,15 @@ def computed(schemas: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     return found
 
 
-def _of(entry: Mapping[str, Any], computed: Computed) -> Iterator[Drifted]:
+def _written(module: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Address (without index) and the attributes that the configuration sets, of a module and those below it."""
+    for resource in module.get("resources") or ():
+        yield prefix + resource["address"], frozenset(resource.get("expressions") or ())
+    for name, call in (module.get("module_calls") or {}).items():
+        yield from _written(call.get("module") or {}, f"{prefix}module.{name}.")
+
+
+def _of(entry: Mapping[str, Any], computed: Computed, written: Mapping[str, frozenset[str]]) -> Iterator[Drifted]:
     address, kind, change = entry["address"], entry["type"], entry["change"]
     if "delete" in change["actions"]:
         yield Drifted(address=address, attribute="", applied="present", live=None)
@@ -86,7 +106,8 @@ def _of(entry: Mapping[str, Any], computed: Computed) -> Iterator[Drifted]:
         for name, secret in (change.get(side) or {}).items()
         if secret
     }
-    ignored = COPIES | ATTACHED.get(kind, frozenset()) | computed.get(kind, frozenset())
+    attached = ATTACHED.get(kind, frozenset()) - written.get(_INDEX.sub("", address), frozenset())
+    ignored = COPIES | attached | computed.get(kind, frozenset())
     for name in sorted({*before, *after} - ignored):
         applied, live = before.get(name), after.get(name)
         if _bare(applied) != _bare(live):

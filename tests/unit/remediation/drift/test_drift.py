@@ -57,6 +57,15 @@ def test_only_what_somebody_set_is_drift() -> None:
     assert found == [Drifted(address=QUEUE, attribute="delay", applied="5", live="0")]
 
 
+def test_what_others_attach_is_drift_only_where_it_is_set_in_place() -> None:
+    at = 'module.m["a"].aws_s3_bucket.b'
+    entry = _drift("aws_s3_bucket.b", {"versioning": []}, {"versioning": [{"enabled": True}]}) | {"address": at}
+    assert plans.drifted(_plan([entry])) == []
+    inner = {"resources": [{"address": "aws_s3_bucket.b", "expressions": {"versioning": [{}]}}]}
+    written = {"configuration": {"root_module": {"module_calls": {"m": {"module": inner}}}}}
+    assert [each.attribute for each in plans.drifted(_plan([entry]) | written)] == ["versioning"]
+
+
 def test_a_lost_resource_is_drift_and_a_secret_stays_one() -> None:
     secret = _drift(ROLE, {"key": "old"}, {"key": "new"}, after_sensitive={"key": True})
     lost, hidden = plans.drifted(_plan([_drift("a.b", {"x": 1}, None), secret]))
