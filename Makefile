@@ -1,6 +1,6 @@
 # `make run` and `make test` need Python 3.11, Java 17 and make, and install the rest below .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run test check env lock clean preflight
+.PHONY: help run test check checkov env lock clean preflight
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -32,6 +32,10 @@ check: $(STAMP) ## lint, format, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
+checkov: $(STAMP) ## install the policy engine that confirms predicted violations, in its own environment .checkov
+	@$(UV) venv -q --clear --python $(BIN)/python .checkov
+	@$(UV) pip install -q --python .checkov/bin/python checkov==3.3.30
+
 env: $(STAMP) ## make the environment from requirements.lock
 
 lock: $(STAMP) ## resolve the dependencies of pyproject.toml anew into requirements.lock
@@ -40,7 +44,7 @@ lock: $(STAMP) ## resolve the dependencies of pyproject.toml anew into requireme
 
 clean: ## stop the stack; remove the environment, the caches and all data and models below .aiops
 	@if [ -x $(BIN)/aiops ]; then $(BIN)/aiops down; fi
-	@rm -rf $(VENV) .aiops .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) .checkov .aiops .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 preflight:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_data, cli_models, cli_remediation, cli_tune
+from flows import cli_data, cli_drift, cli_models, cli_remediation, cli_tune
 from flows.console import fail, out, progress
 from infra.errors import UserError
 
@@ -153,6 +153,7 @@ app.add_typer(cli_data.app, name="data", rich_help_panel="Data and models")
 cli_models.register(app)
 cli_remediation.register(app)
 cli_tune.register(app)
+app.command(rich_help_panel=cli_remediation.PANEL)(cli_drift.drift)
 
 
 def main() -> None:

@@ -72,15 +72,45 @@ def benchmark(
 def predict(
     name: Annotated[str, typer.Argument(help="The model.")],
     file: Annotated[
-        Path, typer.Argument(help="Rows: .json (a list of objects), .jsonl or .csv with a header; - is JSON on stdin.")
+        Path,
+        typer.Argument(
+            help="Rows: .json (a list of objects), .jsonl or .csv with a header; - is JSON on stdin. "
+            "Or a change of infrastructure code: a .diff, a folder, a .tf, .yaml or .template file."
+        ),
     ],
     explain: Annotated[bool, typer.Option(help="With the fields that moved each answer most.")] = False,
+    sarif: Annotated[Path | None, typer.Option(help="Of a change: also write the findings as SARIF 2.1.0.")] = None,
+    fail_above: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of a change: fail from this risk; else from the model's own.")
+    ] = None,
 ) -> None:
-    """Ask the running prediction API for an answer to each row of FILE; prints JSON."""
+    """Ask the running prediction API for an answer to each row of FILE; prints JSON.
+
+    Of a change of infrastructure code the policy engine, where it is installed, confirms what it breaks; exit code 1
+    when it confirms anything or the risk is too high.
+    """
+    from features.iac import diff
+
+    if diff.readable(file):
+        _check(name, file, explain, sarif, fail_above)
+        return
+    if sarif or fail_above is not None:
+        raise UserError(f"--sarif and --fail-above are for changes of infrastructure code, and {file} holds rows")
     rows = read_rows(file)
     from serving import client
 
     print(client.predict(name, rows, explain=explain).model_dump_json(indent=2))
+
+
+def _check(name: str, place: Path, explain: bool, sarif: Path | None, fail_above: float | None) -> None:
+    from flows import premerge
+
+    report = premerge.check(name, place, explain)
+    print(report.model_dump_json(indent=2))
+    if sarif:
+        sarif.write_text(json.dumps(report.sarif(), indent=1) + "\n")
+    if report.blocks(fail_above):
+        raise typer.Exit(1)
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 
-from tests.integration.conftest import aiops
+from flows.run import FIRST
+from tests.integration.conftest import LATER, aiops
 
 pytestmark = pytest.mark.timeout(1200)
 NOWHERE = {"AIOPS_DATA": "", "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "", "NO_PROXY": "127.0.0.1"}
@@ -26,8 +29,7 @@ def test_the_loop_ends_with_a_repair_and_says_synthetic(finished):
 
 def test_every_model_answers_and_says_synthetic(finished, stack_environment):
     base = f"http://127.0.0.1:{stack_environment['AIOPS__STACK__PORTS__API']}"
-    status = httpx.get(f"{base}/api/v3/aiops/models/status").json()["models"]
-    assert {name for name, model in status.items() if model["ready"]} == set(status)
+    status = _served(base, {*FIRST, LATER})
     assert all(model["synthetic"] for model in status.values())
     document = httpx.get(f"{base}/api/v3/aiops/openapi.json").json()
     for model in status.values():
@@ -35,6 +37,17 @@ def test_every_model_answers_and_says_synthetic(finished, stack_environment):
         answer = httpx.post(f"{base}{model['route']}", json=content["application/json"]["example"], timeout=30)
         assert answer.status_code == 200, answer.text
         assert answer.json()["synthetic"] is True
+
+
+def _served(base, names, patience=300):
+    """The status of the models once all of `names` are served; one of them is trained in the background."""
+    deadline = time.monotonic() + patience
+    while True:
+        status = httpx.get(f"{base}/api/v3/aiops/models/status").json()["models"]
+        if {name for name, model in status.items() if model["ready"]} == set(names):
+            return status
+        assert time.monotonic() < deadline, {name: model["problem"] for name, model in status.items()}
+        time.sleep(2)
 
 
 def test_the_runs_are_shown_in_prefect(finished, stack_environment):

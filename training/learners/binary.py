@@ -62,7 +62,7 @@ class BinaryLearner(Learner):
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         x = self.inputs(frame)
-        probability = _sigmoid(self.state["slope"] * self.margin(x) + self.state["intercept"])
+        probability = logistic(self.state["slope"] * self.margin(x) + self.state["intercept"])
         null = np.isnan(x.to_numpy()) & np.isin(self.state["inputs"], self.state["always"])
         lacking = [", ".join(x.columns[row]) for row in null]
         scores = {"probability": probability, "threshold": self.state["threshold"], "lacking": lacking}
@@ -101,14 +101,22 @@ class BinaryLearner(Learner):
         return margins
 
     def _calibrate(self, margins: Floats, y: Floats) -> None:
-        from sklearn.linear_model import LogisticRegression
+        self.state |= platt(margins, y)
 
-        sigmoid = LogisticRegression(C=1e6).fit(margins[:, None], y)
-        # a negative slope would turn the ranking round: then the scores carry nothing, and only the rate is kept
-        slope = max(float(sigmoid.coef_[0, 0]), 1e-6)
-        intercept = float(sigmoid.intercept_[0]) if slope > 1e-6 else float(np.log(y.mean() / (1 - y.mean())))
-        self.state |= {"slope": slope, "intercept": intercept}
-        self.state["threshold"] = best_f1_threshold(y, _sigmoid(slope * margins + intercept))
+
+def platt(margins: Floats, y: Floats) -> dict[str, float]:
+    """`slope` and `intercept` of the sigmoid that makes probabilities of margins, and the `threshold` with the best F1.
+
+    The margins must be of rows that were not learnt from.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    sigmoid = LogisticRegression(C=1e6).fit(margins[:, None], y)
+    # a negative slope would turn the ranking round: then the scores carry nothing, and only the rate is kept
+    slope = max(float(sigmoid.coef_[0, 0]), 1e-6)
+    intercept = float(sigmoid.intercept_[0]) if slope > 1e-6 else float(np.log(y.mean() / (1 - y.mean())))
+    threshold = best_f1_threshold(y, logistic(slope * margins + intercept))
+    return {"slope": slope, "intercept": intercept, "threshold": threshold}
 
 
 def _floats(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -116,5 +124,6 @@ def _floats(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=names)
 
 
-def _sigmoid(x: Floats) -> Floats:
+def logistic(x: Floats) -> Floats:
+    """The probability of log-odds `x`."""
     return np.asarray(0.5 * (1 + np.tanh(x / 2)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features import build, demo, fingerprint
-from features.transforms import customers, drive_health, windows
+from features.transforms import configuration_drift, customers, drive_health, iac_changes, windows
 from features.view import View
 from infra.errors import DataError
 from infra.settings import settings
@@ -18,6 +18,8 @@ LABELS = {
     "backblaze_drive_stats_2013": (drive_health.DRIVE_OUTCOMES, drive_health.HORIZON),
     "iranian_churn": (customers.OUTCOMES, "churned"),
     "mlc_churn": (customers.OUTCOMES, "churned"),
+    "drift_role_events": (configuration_drift.DRIFTS, "drifted"),
+    "compliance_iac_history": (iac_changes.IAC_OUTCOMES, "introduced"),
 }
 
 
