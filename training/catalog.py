@@ -22,9 +22,13 @@ def entry(name: str) -> ModelSettings:
     return settings().models.get(name, ModelSettings())
 
 
-def make(name: str) -> Model:
-    """An unfitted model with its options of `aiops.yaml`. Raises SettingsError for an unknown option."""
-    return load(name)(entry(name).model_extra or {})
+def make(name: str, profile: str = "default") -> Model:
+    """An unfitted model with its options of `aiops.yaml`. Raises SettingsError for an unknown option.
+
+    The profile `full` sets the options that the model's spec calls `thorough`, where `aiops.yaml` says nothing of them.
+    """
+    kind = load(name)
+    return kind({**(kind.spec.thorough if profile == "full" else {}), **(entry(name).model_extra or {})})
 
 
 def enabled(names: tuple[str, ...] = ()) -> tuple[str, ...]:

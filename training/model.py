@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
 
@@ -99,6 +99,7 @@ class Spec:
     headline: str  # the metric shown in summaries; a key of `measure`
     protocol: str  # one sentence: how it is split and judged
     options: type[Options] = Options
+    thorough: Mapping[str, Any] = field(default_factory=dict)  # options of the profile `full`; `aiops.yaml` wins
     live: bool = False  # also learns, without labels, from the rows that the watched services stream (data set `live`)
     limits: str = ""  # what it must not be used for; goes into the model card
 

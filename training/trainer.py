@@ -55,7 +55,7 @@ def train(
     impossible value, NotFound for a name.
     """
     start, tell = time.monotonic(), progress or (lambda what, share: None)
-    model = catalog.make(name)
+    model = catalog.make(name, profile)
     tell(f"{name}: reading features", 0.0)
     data = _stored(model) if frame is None else frame
     tell(f"{name}: checking {len(data)} rows", 0.05)

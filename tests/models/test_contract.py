@@ -67,6 +67,11 @@ def test_unknown_option_names_the_known_ones(model: Model) -> None:
         type(model)({"no_such_option": 1})
 
 
+def test_the_options_of_the_full_profile_are_options(model: Model) -> None:
+    thorough = dict(model.spec.thorough)
+    assert type(model)(thorough).options.model_dump(include=set(thorough)) == thorough
+
+
 def test_baselines_are_a_naive_rule_and_a_strong_model(model: Model) -> None:
     assert {"naive", "strong"} <= set(model.baselines())
 

@@ -13,10 +13,14 @@ import pandas as pd
 from infra.errors import DataError, nearest
 from training.learner import Learner
 from training.learners.alone import Alone
+from training.learners.bert import Bert
 from training.learners.boosted import LightTrees
 from training.learners.fusion import Fusion
+from training.learners.keywords import Keywords
 from training.learners.linear import Logistic
 from training.learners.rule import Rule
+from training.learners.text_pool import TextsWithIndex
+from training.learners.tfidf import TfidfLogistic
 from training.learners.trees import BoostedTrees
 
 KINDS: dict[str, type[Learner]] = {
@@ -26,11 +30,15 @@ KINDS: dict[str, type[Learner]] = {
     "light": LightTrees,
     "logistic": Logistic,
     "rule": Rule,
+    "keywords": Keywords,
+    "tfidf": TfidfLogistic,
+    "bert": Bert,
+    "texts_with_index": TextsWithIndex,
 }
 
 
 class Segmented(Learner):
-    """Fits one learner of `kind` for each value of column `by`; rows of other values get NaN scores.
+    """Fits one learner of `kind` for each value of column `by` that has a label; rows of other values get NaN scores.
 
     `options` are the keyword arguments of that learner.
     """
@@ -44,10 +52,10 @@ class Segmented(Learner):
         self.parts: dict[str, Learner] = {}
 
     def fit(self, frame: pd.DataFrame, label: str) -> Self:
-        labelled = frame[frame[label].notna()]
         self.parts = {}
-        for value, rows in labelled.groupby(self.by, sort=True):
-            self.parts[str(value)] = KINDS[self.kind](**self.options).fit(rows, label)
+        for value, rows in frame.groupby(self.by, sort=True):
+            if rows[label].notna().any():
+                self.parts[str(value)] = KINDS[self.kind](**self.options).fit(rows, label)
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:

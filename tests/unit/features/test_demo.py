@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features import build, demo, fingerprint
-from features.transforms import configuration_drift, customers, drive_health, iac_changes, windows
+from features.transforms import configuration_drift, customers, drive_health, iac_changes, incident_reports, windows
 from features.view import View
 from infra.errors import DataError
 from infra.settings import settings
@@ -30,6 +30,16 @@ def test_the_sources_read_it_and_both_labels_are_there(home: Path, name: str) ->
     rows = view.transform(build.select(build.read([(name, demo.make(name))]), view))
     share = rows[label].dropna().astype(bool).mean()
     assert 0.001 < share < 0.3
+    assert set(rows["dataset"]) == {name}
+
+
+@pytest.mark.parametrize("name", ["cloud_incidents", "github_incidents"])
+def test_incidents_of_several_categories_are_read(home: Path, name: str) -> None:
+    view = incident_reports.INCIDENT_CLASSES
+    rows = view.transform(build.select(build.read([(name, demo.make(name))]), view))
+    assert rows["category"].notna().all()
+    assert rows["category"].value_counts().min() >= 10
+    assert rows["category"].nunique() >= 4
     assert set(rows["dataset"]) == {name}
 
 

@@ -65,6 +65,25 @@ def test_ranking_shows_hits_and_abstention(model: Model) -> None:
     assert len(_png(found["plots/tiny.png"])) > 5000
 
 
+def test_multiclass_shows_confusion_and_reliability(model: Model) -> None:
+    random = np.random.default_rng(0)
+    truth = pd.DataFrame({"dataset": "tiny", "failed": random.choice(["a", "b", "c"], 300)})
+    scores = {}
+    for name in ("model", "naive"):
+        chances = pd.DataFrame(random.dirichlet([1, 1, 1], 300), columns=["p:a", "p:b", "p:c"])
+        chances.loc[7] = np.nan  # of a taxonomy that was not learnt
+        scores[name] = chances.assign(words=3.0)
+    summary = pd.DataFrame(columns=["dataset", "contender", "metric", "mean", "low", "high", "n", "method"])
+    found = plots.figures(
+        replace(model.spec, task="multiclass"),
+        Evaluation(pd.DataFrame(), summary, summary, [Scored("tiny", truth, scores)]),
+    )
+    confusion, reliability = found["plots/tiny.png"].axes
+    assert sum(int(text.get_text()) for text in confusion.texts) == 299
+    assert {text.get_text() for text in reliability.get_legend().get_texts()} == {"model", "naive", "perfect"}
+    assert len(_png(found["plots/tiny.png"])) > 5000
+
+
 def test_anomaly_shows_scores_threshold_and_labels(model: Model) -> None:
     times = pd.date_range("2026-01-01", periods=500, freq="min", tz="UTC")
     truth = pd.DataFrame(
