@@ -19,6 +19,7 @@ from training.intervals import DRAWS, MEAN, SECONDS
 from training.model import Fold, Model, Spec
 
 MODEL = "model"
+SYSTEM = 5  # times fewer draws of a system, whose every draw measures all of its parts
 Progress = Callable[[str, float], None]  # what is being done; share of the work done, 0..1
 Folds = Callable[[int], Iterable[Fold]]  # seed → the folds
 
@@ -116,7 +117,8 @@ class _Found:
         self.overlaps[fold.dataset] = overlap
         if count == 1:
             self.alone.add(fold.dataset)
-            self.drawn[fold.dataset].append(intervals.drawn(self.model, fold, scores, self.draws, seed))
+            draws = max(2, self.draws // SYSTEM) if fold.together else self.draws
+            self.drawn[fold.dataset].append(intervals.drawn(self.model, fold, scores, draws, seed))
         elif first and not overlap:  # the folds' own spread is the larger part: fewer draws of each do
             draws = max(2, self.draws // (2 * count))
             self.drawn[fold.dataset].append(intervals.drawn(self.model, fold, scores, draws, seed, index))

@@ -4,8 +4,8 @@ Column `method` of a summary says how the interval was found:
 
 - `bootstrap`: one fold a seed. The test part is drawn anew, the metric computed again, percentiles over all draws of
   all seeds: the noise of test part and seed together. Drawn with replacement are entities (each keeps all its rows in
-  order), or where there is only one, its stretches of time (Künsch, "The jackknife and the bootstrap for general
-  stationary observations", Annals of Statistics 1989).
+  order), or where there is only one, or all are parts of one system, stretches of time (Künsch, "The jackknife and the
+  bootstrap for general stationary observations", Annals of Statistics 1989).
 - `corrected t`: several folds whose training parts overlap (cross-validation): Student's t over seeds × folds with the
   variance corrected for the overlap (Nadeau & Bengio, "Inference for the generalization error", Machine Learning 2003).
 - `fold bootstrap`: several folds that share no training rows (one fold a machine, say). Folds are drawn with
@@ -50,15 +50,16 @@ def drawn(
     sequences = [name for name, (kind, _) in kinds.items() if kind in (list[float], list[str])]
     judged = fold.test.drop(columns=sequences).reset_index(drop=True)
     entity = model.spec.labels.entity
-    several = judged[entity].nunique() > 1
-    draw = _entities(judged[entity]) if several else _stretches(judged["time"])
+    several = judged[entity].nunique() > 1 and not fold.together
+    alone = _moments if fold.together else _stretches
+    draw = _entities(judged[entity]) if several else alone(judged["time"])
     random = np.random.default_rng(seed)
     found = []
     for _ in range(draws if several or len(judged) >= STRETCHES else 0):
         picked, column = draw(random)
         test = judged.iloc[picked].reset_index(drop=True)
         test[entity if several else "time"] = column
-        again = Fold(fold.dataset, fold.train, test)
+        again = Fold(fold.dataset, fold.train, test, together=fold.together)
         for name, given in scores.items():
             values = model.measure(again, given.iloc[picked].reset_index(drop=True))
             found += [(name, metric, number, value) for metric, value in values.items()]
@@ -85,6 +86,21 @@ def _stretches(times: pd.Series) -> Draw:
     def draw(random: np.random.Generator) -> tuple[Rows, Any]:
         picked = np.concatenate([stretches[i] for i in random.integers(STRETCHES, size=STRETCHES)])
         return picked, begin + np.arange(len(picked)) * step
+
+    return draw
+
+
+def _moments(times: pd.Series) -> Draw:
+    """Stretches of the time that several entities share with replacement, set end to end; each keeps all its rows."""
+    begin = times.min()
+    length = (times.max() - begin) / STRETCHES
+    which = ((times - begin) // length).clip(upper=STRETCHES - 1)
+    rows = [np.flatnonzero(which == number) for number in range(STRETCHES)]
+
+    def draw(random: np.random.Generator) -> tuple[Rows, Any]:
+        picked = random.integers(STRETCHES, size=STRETCHES)
+        moved = [times.iloc[rows[one]] + (place - one) * length for place, one in enumerate(picked)]
+        return np.concatenate([rows[one] for one in picked]), pd.concat(moved, ignore_index=True)
 
     return draw
 

@@ -73,12 +73,14 @@ class Fold:
 
     `play`: how a learner that acts and sees what comes of it (a policy, an optimiser) meets the judged rows. It gets
     the fitted learner and the rows without their labels, reveals outcomes one at a time, and returns the scores.
+    `together`: the entities are parts of one system and judged together: intervals draw stretches of their common time.
     """
 
     dataset: str
     train: pd.DataFrame
     test: pd.DataFrame
     play: Callable[[Learner, pd.DataFrame], pd.DataFrame] | None = None
+    together: bool = False
 
 
 @dataclass(frozen=True)
