@@ -21,6 +21,7 @@ from features.view import Columns, Frames, View, column
 REVIEWED = "io.iacdharma.anomaly.reviewed"  # operators went through this period; data: begin, end
 ANOMALY = "io.iacdharma.anomaly.occurred"  # data: begin, end
 BLAMED = "io.iacdharma.anomaly.explained"  # data: begin, end, metrics
+EXPERIENCED = "io.iacdharma.users.experienced"  # what users of the instance felt; data: begin, end, latency, failed
 
 
 def _list(description: str) -> list[float]:
@@ -58,6 +59,8 @@ class InstanceHealth(Columns):
     instance: str = column("the instance", min_length=1)
     anomalous: bool | None = column("whether operators call it anomalous; null: nobody looked", default=None)
     blamed: list[str] = column("the metrics that they blame; empty: none named", max_length=1000)
+    user_latency: float | None = column("how long its users waited; null: not measured", "s", ge=0, default=None)
+    user_failures: float | None = column("share of its users' requests that failed", ge=0, le=1, default=None)
 
 
 def states(frames: Frames) -> pd.DataFrame:
@@ -73,8 +76,7 @@ def health(frames: Frames) -> pd.DataFrame:
     for (dataset, instance), points in _instances(frames["metrics"]):
         times = np.unique(_microseconds(points["time"]))
         rows = pd.DataFrame({"dataset": dataset, "time": _times(times), "instance": instance})
-        rows["anomalous"], rows["blamed"] = _found(times, findings.get((dataset, instance)))
-        parts.append(rows)
+        parts.append(rows.assign(**_found(times, findings.get((dataset, instance)))))
     return pd.concat(parts, ignore_index=True) if parts else _empty(InstanceHealth)
 
 
@@ -127,21 +129,24 @@ def _wide(points: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(matrix, index=_times(times), columns=list(metric.cat.categories))
 
 
-def _found(times: np.ndarray, findings: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
-    """For each time (sorted) the label, and the metrics blamed."""
+def _found(times: np.ndarray, findings: pd.DataFrame | None) -> dict[str, np.ndarray]:
+    """The columns of `InstanceHealth` at `times` (sorted)."""
     anomalous = np.full(len(times), None, dtype=object)
     blamed = np.empty(len(times), dtype=object)
     blamed[:] = [[]] * len(times)
-    for kind in (REVIEWED, ANOMALY, BLAMED):
+    latency, failures = np.full((2, len(times)), np.nan)
+    for kind in (REVIEWED, ANOMALY, BLAMED, EXPERIENCED):
         for content in [] if findings is None else findings.loc[findings["type"] == kind, "data"]:
             data = json.loads(content)
             begin, end = (pd.Timestamp(data[name]).value // 1000 for name in ("begin", "end"))
             rows = slice(np.searchsorted(times, begin), np.searchsorted(times, end, side="right"))
             if kind == BLAMED:
                 blamed[rows] = [sorted({*known, *data["metrics"]}) for known in blamed[rows]]
+            elif kind == EXPERIENCED:
+                latency[rows], failures[rows] = data["latency"], data["failed"]
             else:
                 anomalous[rows] = kind == ANOMALY
-    return anomalous, blamed
+    return {"anomalous": anomalous, "blamed": blamed, "user_latency": latency, "user_failures": failures}
 
 
 def _cells(matrix: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -187,10 +192,10 @@ ANOMALIES = View(
     name="anomalies",
     entity="instance",
     columns=InstanceHealth,
-    reads={"metrics": {}, "events": {"type": (REVIEWED, ANOMALY, BLAMED)}},
+    reads={"metrics": {}, "events": {"type": (REVIEWED, ANOMALY, BLAMED, EXPERIENCED)}},
     keys={"metrics": "instance_id", "events": "subject"},
     transform=health,
     ttl=timedelta(minutes=15),
     online=False,
-    description="Labels: when operators called an instance anomalous, and which metrics they blame.",
+    description="Labels: when operators called an instance anomalous, which metrics they blame, what users felt.",
 )

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features import build, demo
 from features.transforms.windows import states
 from infra.errors import DataError
-from training import signature
+from infra.settings import settings
+from training import detection, signature
 from training.evaluate import inputs
 from training.models.anomaly_detector import AnomalyAnswer, AnomalyDetector
 
@@ -225,6 +227,37 @@ def test_a_machine_without_a_past_is_an_error_that_names_it() -> None:
     judged = judged[judged["anomalous"].notna()].reset_index(drop=True)
     with pytest.raises(DataError, match="m-2: no unlabelled rows"):
         list(AnomalyDetector().given(_labelled(0, "m-1"), judged))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pd.DataFrame]:
+    """The stand-in of a system of services."""
+    monkeypatch.setenv("AIOPS__HOME", str(tmp_path))
+    settings.cache_clear()
+    tables = build.read([("nezha_online_boutique", demo.make("nezha_online_boutique"))])
+    yield build.frame(tables, AnomalyDetector.spec.views, AnomalyDetector.spec.labels)
+    settings.cache_clear()
+
+
+def test_services_of_one_system_are_judged_together_on_the_second_half_of_the_faults(shop: pd.DataFrame) -> None:
+    [fold] = AnomalyDetector().folds(shop)
+    assert (fold.dataset, fold.together) == ("online_boutique", True)
+    assert fold.dataset not in AnomalyDetector.spec.datasets  # in no mean
+    assert fold.train["anomalous"].isna().all() and fold.test["anomalous"].notna().all()
+    assert fold.train["time"].max() < fold.test["time"].min()
+    events = detection.first_rows(shop).sum()
+    assert detection.first_rows(fold.test).sum() == events - events // 2
+    model = AnomalyDetector()
+    scores = model.build().fit(inputs(model.spec, fold.train, label=True), "anomalous").predict(fold.test)
+    figures = model.measure(fold, scores)
+    assert figures["service_hit_1"] > 0.8
+
+
+def test_a_later_part_of_a_system_is_judged_by_what_lies_before(shop: pd.DataFrame) -> None:
+    middle = shop["time"].quantile(0.4)
+    [fold] = AnomalyDetector().given(shop[shop["time"] <= middle].reset_index(drop=True), shop)
+    assert fold.train["time"].max() <= middle < fold.test["time"].min()
+    assert fold.test["instance"].nunique() == fold.train["instance"].nunique() == 5
 
 
 def test_saved_and_loaded_it_answers_the_same(model: AnomalyDetector, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from infra.settings import settings
 LABELS = {
     "smd_servers": (windows.ANOMALIES, "anomalous"),
     "asd_servers": (windows.ANOMALIES, "anomalous"),
+    "nezha_online_boutique": (windows.ANOMALIES, "anomalous"),
     "backblaze_drive_stats_2013": (drive_health.DRIVE_OUTCOMES, drive_health.HORIZON),
     "iranian_churn": (customers.OUTCOMES, "churned"),
     "mlc_churn": (customers.OUTCOMES, "churned"),
