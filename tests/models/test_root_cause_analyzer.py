@@ -27,7 +27,7 @@ DATA = Path(os.environ.get("AIOPS_DATA") or ROOT.parent / "shared" / "data")
 
 @pytest.fixture(scope="module")
 def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Both stand-ins."""
+    """All stand-ins."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIOPS__HOME", str(tmp_path_factory.mktemp("home")))
         settings.cache_clear()
@@ -196,7 +196,7 @@ def test_a_case_takes_less_than_a_second_explained(model: RootCauseAnalyzer, row
 def test_it_beats_the_naive_rule_on_published_parts_and_on_a_system_never_seen(frame: pd.DataFrame) -> None:
     model = RootCauseAnalyzer()
     folds = {fold.dataset: fold for fold in model.folds(frame)}
-    assert set(folds) == {"shop", "online_boutique_unseen"}
+    assert set(folds) == {"shop", "online_boutique_unseen", "petshop_unseen"}
     for name, fold in folds.items():
         checks.fold(model.spec, fold)
         if name.endswith("_unseen"):
@@ -215,7 +215,7 @@ def test_it_beats_the_naive_rule_on_published_parts_and_on_a_system_never_seen(f
 def test_of_two_given_parts_each_system_is_judged_by_itself(frame: pd.DataFrame) -> None:
     learnt = frame[frame["part"] == "train"]
     folds = {fold.dataset: fold for fold in RootCauseAnalyzer().given(learnt, frame)}
-    assert set(folds) == {"shop", "online_boutique"}
+    assert set(folds) == {"shop", "online_boutique", "petshop"}
     assert not set(folds["shop"].test["incident_id"]) & set(learnt["incident_id"])
 
 

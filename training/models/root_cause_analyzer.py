@@ -134,7 +134,7 @@ class RootCauseAnalyzer(Model):
         label="root_cause",
         row=Incident,
         answer=RootCauseAnswer,
-        datasets=("rca_tvdiag", "rca_nezha"),
+        datasets=("rca_tvdiag", "rca_nezha", "rca_petshop"),
         targets=(
             Target("sockshop/ac_1", 0.88, source="specification"),
             Target("gaia/ac_1", 0.88, source="specification"),

@@ -27,6 +27,12 @@ def boutique(home: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(demo.make("rca_nezha"), tmp_path / "copy"))
 
 
+@pytest.fixture
+def petshop(home: Path, tmp_path: Path) -> Path:
+    """A copy of the stand-in of rca_petshop that may be changed."""
+    return Path(shutil.copytree(demo.make("rca_petshop"), tmp_path / "copy"))
+
+
 def _frame(name: str, folder: Path) -> pd.DataFrame:
     return build.frame(build.read([(name, folder)]), [INCIDENTS], CAUSES)
 
@@ -127,3 +133,37 @@ def test_folders_and_files_of_something_else_are_named(boutique: Path, tmp_path:
     next(boutique.rglob("*-fault_list.json")).write_text('{"03": [{}]}')
     with pytest.raises(DataError, match="inject_time"):
         _frame("rca_nezha", boutique)
+
+
+def test_issues_are_compared_with_normal_operation(petshop: Path) -> None:
+    frame = _frame("rca_petshop", petshop)
+    assert len(frame) == 24 and frame["part"].isna().all() and set(frame["system"]) == {"petshop"}
+    for row in frame.itertuples():
+        name = dict(enumerate(row.nodes))
+        assert {name[int(a)] for a in row.callers} == {"site", "search", "pay"}
+        told = {name[int(at)] for at, kind in zip(row.alerts_at, row.alerts, strict=True) if "latency_up" in kind}
+        assert {row.root_cause, "site"} <= told
+    shutil.rmtree(petshop / "low_traffic" / "noissue")
+    assert all(len(alerts) == 0 for alerts in _frame("rca_petshop", petshop)["alerts"])  # two rows tell no level
+
+
+def test_the_command_that_names_the_answer_is_not_read(petshop: Path) -> None:
+    before = _frame("rca_petshop", petshop)
+    for path in petshop.rglob("target.json"):
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps({**told, "metadata": {"reproducibility": {"command": "break everything"}}}))
+    pd.testing.assert_frame_equal(_frame("rca_petshop", petshop), before)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("target.json", "{}", "target.timestamp and root_cause.node"),
+        ("graph.csv", "a,b\nx,y\n", "no matrix of calls"),
+        ("metrics.csv", "a\n", "component, metric and statistic"),
+    ],
+)
+def test_damaged_petshop_files_are_named(petshop: Path, file: str, content: str, message: str) -> None:
+    next(petshop.rglob(file)).write_text(content)
+    with pytest.raises(DataError, match=message):
+        _frame("rca_petshop", petshop)
