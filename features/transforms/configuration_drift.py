@@ -76,7 +76,7 @@ class WatchedResource(Columns):
 
 
 class DriftOutcome(Columns):
-    """Whether the resource drifts within the horizon after the look at `time`; null: not known yet."""
+    """Whether the resource drifts within the horizon after the look at `time`; null: those 30 days are not over."""
 
     resource: str = column("the resource: provider/name", min_length=1)
     drifted: bool | None = column("a drift within 30 days after the look")
@@ -118,7 +118,8 @@ def outcomes(frames: Frames) -> pd.DataFrame:
     begin, until = (np.searchsorted(states["key"], _key(looked["code"], at)) for at in (looked["second"], end))
     drifted = _counted(states, "drift", until) > _counted(states, "drift", begin)
     rows = looked[["dataset", "time"]].assign(resource=looked["subject"])
-    rows["drifted"] = pd.Series(drifted, rows.index, dtype=object).where(drifted | (looked["last"] >= end), None)
+    # of looks that the archive does not follow to the end, only the positive ones could be told: none is
+    rows["drifted"] = pd.Series(drifted, rows.index, dtype=object).where(looked["last"] >= end, None)
     return rows.reset_index(drop=True)
 
 

@@ -40,6 +40,14 @@ def test_a_look_knows_only_what_came_before(tmp_path: Path) -> None:
     assert rows.iloc[-1]["drifted"] is None  # its 30 days run beyond the archive
 
 
+def test_a_look_is_labelled_when_its_days_are_over_whatever_came_in_them(tmp_path: Path) -> None:
+    end = "aws,d,2021-07-01T00:00:00Z,first_seen,1,,False,False\naws,d,2021-08-10T00:00:00Z,changed,1,,True,True\n"
+    rows = _frame(tmp_path, EVENTS + end)
+    late = rows[rows["time"] == pd.Timestamp("2021-08-01", tz="UTC")]
+    assert set(late["resource"]) >= {"aws/a", "aws/d"}
+    assert late["drifted"].isna().all()  # the one that drifted by then, too: else only positive ones were judged
+
+
 def test_a_resource_is_looked_at_while_it_is_there(tmp_path: Path) -> None:
     rows = _frame(tmp_path)
     times = rows.loc[rows["resource"] == "aws/b", "time"]
