@@ -292,10 +292,18 @@ def _hashable(column: pd.Series) -> pd.Series:
     if column.dtype != object:
         return column.astype(float) if column.dtype.kind in "iub" else column
     if column.map(lambda value: isinstance(value, (list, np.ndarray))).any():
-        return column.map(lambda items: None if items is None else np.asarray(items).tobytes())
+        return column.map(_bytes)
     return (
         column.infer_objects().astype(float) if column.infer_objects().dtype.kind in "iub" else column.infer_objects()
     )
+
+
+def _bytes(items: Any) -> bytes | None:
+    """What a list or array holds; an array of objects would give where they lie in memory."""
+    if items is None:
+        return None
+    values = np.asarray(items)
+    return values.astype(float).tobytes() if values.dtype.kind in "iufb" else "\x1f".join(map(str, values)).encode()
 
 
 def _equal(left: pd.Series, right: pd.Series) -> np.ndarray:

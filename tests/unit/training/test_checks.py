@@ -248,3 +248,11 @@ def test_point_adjustment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(model), "measure", adjusted)
     with pytest.raises(DataError, match=r"metric 'f1' is 1.000 .* point-adjusted"):
         checks.unadjusted(model, fold, scores)
+
+
+def test_equal_lists_are_equal_content_however_they_are_held() -> None:
+    texts = ["".join(("a", "b")), "c"]
+    held = [texts, np.array(list(map(str.lower, ["AB", "C"])), dtype=object), np.array(texts)]
+    assert len(set(checks.content(pd.DataFrame({"x": held})))) == 1
+    assert len(set(checks.content(pd.DataFrame({"x": [["ab"], ["a", "b"], [], None]})))) == 4
+    assert len(set(checks.content(pd.DataFrame({"x": [[1, 2], np.array([1.0, 2.0])]})))) == 1
