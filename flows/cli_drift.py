@@ -13,7 +13,7 @@ from infra.errors import UserError
 def drift(
     place: Annotated[Path, typer.Argument(help="A Terraform project, or a plan as `terraform show -json` prints it.")],
     apply: Annotated[bool, typer.Option("--apply", help="Put the drifted resources back, and verify.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="With --apply: also what must be made anew.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="With either: also what must be destroyed.")] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Put back the last good configuration.")] = False,
 ) -> None:
     """Find drifted attributes; nothing is applied without --apply or --rollback. Prints JSON.
@@ -32,7 +32,7 @@ def drift(
         raise UserError("give --apply or --rollback, not both")
     else:
         project = Project(place)
-        outcome = project.rollback() if rollback else project.reconcile(replace) if apply else project.detect()
+        outcome = project.rollback(replace) if rollback else project.reconcile(replace) if apply else project.detect()
     print(outcome.model_dump_json(indent=2))
     if outcome.verified is False or (outcome.drifted and not outcome.verified):
         raise typer.Exit(1)

@@ -55,15 +55,16 @@ def changes(plan: Mapping[str, Any]) -> list[Change]:
     return [Change(address=at, actions=actions) for at, actions in entries if actions not in (("no-op",), ("read",))]
 
 
-def restored(each: Drifted, plan: Mapping[str, Any]) -> bool:
-    """Whether a drifted attribute is live again as it was applied, by a later plan that has looked at it."""
-    live = dict(_live((plan.get("prior_state") or {}).get("values", {}).get("root_module") or {}))
+def restored(each: Drifted, found: Mapping[str, Any], later: Mapping[str, Any]) -> bool:
+    """Whether what plan `found` says has drifted is live again as it was applied, by plan `later`; secrets as well."""
+    live = dict(_live((later.get("prior_state") or {}).get("values", {}).get("root_module") or {}))
     if each.address not in live:
         return False
-    if not each.attribute or each.applied == SENSITIVE:
+    if not each.attribute:
         return True
-    wanted = None if each.applied is None else json.loads(each.applied)
-    return bool(_bare(live[each.address].get(each.attribute)) == _bare(wanted))
+    drift = (entry["change"] for entry in found["resource_drift"] if entry["address"] == each.address)
+    applied = next(drift)["before"]
+    return bool(_bare(live[each.address].get(each.attribute)) == _bare(applied.get(each.attribute)))
 
 
 def _live(module: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -100,12 +101,8 @@ def _of(entry: Mapping[str, Any], computed: Computed, written: Mapping[str, froz
         yield Drifted(address=address, attribute="", applied="present", live=None)
         return
     before, after = change.get("before") or {}, change.get("after") or {}
-    hidden = {
-        name
-        for side in ("before_sensitive", "after_sensitive")
-        for name, secret in (change.get(side) or {}).items()
-        if secret
-    }
+    marks = [change.get(side) or {} for side in ("before_sensitive", "after_sensitive")]
+    hidden = {name for name in {*before, *after} if any(_secret(mark, name) for mark in marks)}
     attached = ATTACHED.get(kind, frozenset()) - written.get(_INDEX.sub("", address), frozenset())
     ignored = COPIES | attached | computed.get(kind, frozenset())
     for name in sorted({*before, *after} - ignored):
@@ -113,6 +110,14 @@ def _of(entry: Mapping[str, Any], computed: Computed, written: Mapping[str, froz
         if _bare(applied) != _bare(live):
             shown = (SENSITIVE, SENSITIVE) if name in hidden else (_shown(applied), _shown(live))
             yield Drifted(address=address, attribute=name, applied=shown[0], live=shown[1])
+
+
+def _secret(mark: Any, name: str | int) -> bool:
+    """Whether `mark` (true; or by name or position what is secret inside) hides something of `name`."""
+    inner = mark if isinstance(mark, bool) else mark.get(name, False) if isinstance(mark, dict) else mark[int(name)]
+    if isinstance(inner, (dict, list)):
+        return any(_secret(inner, key) for key in (inner if isinstance(inner, dict) else range(len(inner))))
+    return bool(inner)
 
 
 def _bare(value: Any) -> Any:

@@ -1,7 +1,8 @@
-"""From drift to a verified repair: detect, plan, apply on an explicit order, verify, else back to the last good one.
+"""From drift to a verified repair: detect, plan, apply and verify on an explicit order; or back to the last good one.
 
-Closed by default: nothing is applied unless asked; a plan that would touch what has not drifted, or delete or replace
-anything, is refused. The last good configuration is the one under which the project was last seen without drift.
+Closed by default: nothing is applied unless asked; a repair that would touch what has not drifted is refused, and so is
+whatever would delete or replace anything, unless that is asked for, too. The last good configuration is the one under
+which the project was last seen without drift.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,28 +60,44 @@ class Project:
 
         Raises UserError when the plan would do more than undo the drift.
         """
-        plan, found, _ = self._compared("reconcile")
+        plan, found, said = self._compared("reconcile")
         if not found.drifted:
             return found
-        _allow(found, replace)
-        return self._applied(plan, found)
+        _only_drift(found)
+        _spares(found, replace)
+        return self._applied(plan, found, said)
 
-    def rollback(self) -> Outcome:
-        """Put back the last good configuration, apply and verify it. Raises UserError when there is none."""
+    def rollback(self, replace: bool = False) -> Outcome:
+        """Put back the last good configuration, apply and verify it. `replace`: also where that destroys something.
+
+        Raises UserError when there is none, or it cannot be planned as asked; then the configuration stays as it is.
+        """
         good = self.home / GOOD
         if not good.is_dir():
             raise UserError(
                 f"no good configuration of {self.terraform.project} is known; detect it without drift first"
             )
         replaced = self.home / "replaced"
-        shutil.rmtree(replaced, ignore_errors=True)
-        replaced.mkdir()
+        present = self.terraform.configuration()
+        other = _contents(present) != _contents(good.iterdir())
+        if other:  # else what was replaced before would be lost
+            _copy(present, replaced)
+            self._put(good)
+        try:
+            plan, found, said = self._compared("rollback")
+            _spares(found, replace)
+        except UserError:
+            if other:
+                self._put(replaced)
+            raise
+        return self._applied(plan, found, said, note=f"the configuration it replaced is in {replaced}")
+
+    def _put(self, source: Path) -> None:
+        """Make the files of `source` the configuration."""
         for file in self.terraform.configuration():
-            file.rename(replaced / file.name)
-        for file in good.iterdir():
+            file.unlink()
+        for file in source.iterdir():
             shutil.copy2(file, self.terraform.project / file.name)
-        plan, found, _ = self._compared("rollback")
-        return self._applied(plan, found, note=f"the configuration it replaced is in {replaced}")
 
     def _compared(self, name: str) -> tuple[Path, Outcome, dict[str, Any]]:
         file, plan = self.terraform.plan(name)
@@ -88,7 +106,7 @@ class Project:
             self._keep()
         return file, found, plan
 
-    def _applied(self, plan: Path, found: Outcome, note: str = "") -> Outcome:
+    def _applied(self, plan: Path, found: Outcome, said: dict[str, Any], note: str = "") -> Outcome:
         (self.home / "before.tfstate").write_text(self.terraform.state())
         try:
             self.terraform.apply(plan)
@@ -96,7 +114,7 @@ class Project:
             note = f"{error}; {note}".rstrip("; ")
         _, after, seen = self._compared("verify")
         # what the configuration does not set, Terraform takes over from the live resource instead of putting it back
-        adopted = tuple(each for each in found.drifted if not plans.restored(each, seen))
+        adopted = tuple(each for each in found.drifted if not plans.restored(each, said, seen))
         left = tuple(dict.fromkeys((*after.drifted, *adopted)))
         update = {"applied": True, "verified": not left and not after.planned, "remaining": left, "note": note}
         return found.model_copy(update=update)
@@ -121,23 +139,37 @@ class Project:
     def _keep(self) -> None:
         """Remember the present configuration as good, in one step."""
         staging, good = self.home / "_good", self.home / GOOD
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        for file in self.terraform.configuration():
-            shutil.copy2(file, staging / file.name)
+        _copy(self.terraform.configuration(), staging)
         shutil.rmtree(good, ignore_errors=True)
         staging.rename(good)
 
 
-def _allow(found: Outcome, replace: bool) -> None:
-    """Raises UserError when the plan touches what has not drifted, or destroys anything without leave."""
+def _contents(files: Iterable[Path]) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in files}
+
+
+def _copy(files: Iterable[Path], folder: Path) -> None:
+    """Make `folder` hold these files and nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for file in files:
+        shutil.copy2(file, folder / file.name)
+
+
+def _only_drift(found: Outcome) -> None:
+    """Raises UserError when the plan touches what has not drifted."""
     drifted = {each.address for each in found.drifted}
     if others := sorted(each.address for each in found.planned if each.address not in drifted):
         raise UserError(
             f"the plan would also change {', '.join(others)}, which has not drifted: the configuration was changed; "
             "apply that on its own first"
         )
+
+
+def _spares(found: Outcome, replace: bool) -> None:
+    """Raises UserError when the plan destroys anything without leave."""
     if gone := sorted(each.address for each in found.planned if "delete" in each.actions and not replace):
         raise UserError(
-            f"the plan would destroy and make anew {', '.join(gone)}; nothing was applied; allow it explicitly"
+            f"the plan would destroy, or destroy and make anew, {', '.join(gone)}; nothing was applied; "
+            "allow it explicitly (--replace)"
         )

@@ -32,7 +32,7 @@ class Terraform:
         if not any(project.glob("*.tf*")):
             raise UserError(f"{project} holds no Terraform configuration (*.tf)")
         self.program, self.project, self.home, self.timeout = program, project, home, timeout
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)  # plans and states hold secrets
 
     def prepare(self) -> None:
         """Initialise the project if it is not."""

@@ -52,7 +52,7 @@ class Step(BaseModel):
 
 WATCH = Step(action="detect_drift", what="compare with the configuration daily: `aiops drift DIR`")
 RECONCILE = Step(
-    action="reconcile", what="once drift is found: `aiops drift DIR --apply`, verified, undone if it fails"
+    action="reconcile", what="once drift is found: `aiops drift DIR --apply`, which verifies; `--rollback` if it fails"
 )
 
 

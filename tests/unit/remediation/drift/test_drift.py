@@ -150,6 +150,34 @@ def test_the_last_good_configuration_comes_back(project: Project) -> None:
     back = project.rollback()
     assert (back.verified, main.read_text()) == (True, "good")
     assert (project.home / "replaced" / "main.tf").read_text() == "bad"
+    _says(_plan([]), _plan([]))
+    project.rollback()  # once more: what was replaced is not replaced by the good one
+    assert (project.home / "replaced" / "main.tf").read_text() == "bad"
+
+
+def test_a_rollback_destroys_nothing_without_leave(project: Project) -> None:
+    main = project.terraform.project / "main.tf"
+    _says(_plan([]))
+    project.detect()
+    main.write_text("more")
+    gone = _plan([], {ROLE: ["delete"]})
+    _says(gone)
+    with pytest.raises(UserError, match="would destroy"):
+        project.rollback()
+    assert (project.terraform.applied, main.read_text()) == (0, "more")  # type: ignore[attr-defined]
+    _says(gone, _plan([]))
+    assert project.rollback(replace=True).verified
+    assert main.read_text() == "good"
+
+
+def test_a_secret_is_verified_too_and_a_list_without_one_is_shown(project: Project) -> None:
+    secret = _drift(ROLE, {"key": "old"}, {"key": "new"}, after_sensitive={"key": True})
+    for live, verified in (("old", True), ("new", False)):
+        _says(_plan([secret], {ROLE: ["update"]}), _plan([], {}, {ROLE: {"key": live}}))
+        done = project.reconcile()
+        assert (done.verified, "new" in done.model_dump_json()) == (verified, False)
+    rules = _drift("a.b", {"in": [{"p": 1}], "k": [1]}, {"in": [], "k": []}, before_sensitive={"in": [{}], "k": [True]})
+    assert [each.applied for each in plans.drifted(_plan([rules]))] == ['[{"p": 1}]', "(sensitive)"]
 
 
 def test_without_terraform_it_says_so_and_reads_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
