@@ -61,8 +61,8 @@ def _row(
     before = change.before if change.before is not None and framework(change.path, change.before) == kind else ""
     try:
         (old, old_types), (new, new_types) = (_READERS[kind](text) for text in (before, change.after))
-    except yaml.YAMLError as error:
-        raise DataError(f"{change.path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
+        raise DataError(f"{change.path} cannot be read as {kind}: {' '.join(str(error).split())}") from None
     lines = [Counter(line.strip() for line in text.splitlines()) for text in (before, change.after)]
     return IacChange(
         time=now,

@@ -94,8 +94,9 @@ def _changed(patches: list[_Patch], root: Path, place: Path) -> Iterator[FileCha
 
 def _sides(patch: _Patch, root: Path, place: Path) -> tuple[str, str]:
     """The file before and after: the one that lies below `root`, and the other made from it."""
-    file = next((root / name for name in (patch.new, patch.old) if (root / name).is_file()), None)
-    if file is None:
+    inside = (root / name for name in (patch.new, patch.old) if (root / name).resolve().is_relative_to(root.resolve()))
+    file = next((file for file in inside if file.is_file()), None)
+    if file is None:  # a diff is written by others: it names no file beside the repository
         raise DataError(f"{place} changes {patch.old}, which is not below {root}; run it in the repository's folder")
     text = file.read_text()
     if (after := _applied(text, patch, "+")) is not None:

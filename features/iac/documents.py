@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import yaml
 
 from features.iac import values
 
+LARGEST = 100_000  # facts of one file
 _RESOURCE_KEYS = ("Properties", "DeletionPolicy", "UpdateReplacePolicy", "Metadata", "Condition")
 _HIDDEN = (".env[].value", "Environment.Variables.", "ConfigMap.data.", "Secret.data.", "Secret.stringData.")
 
@@ -37,15 +39,14 @@ def cloudformation(text: str) -> tuple[list[str], Counter[str]]:
     facts: list[str] = []
     types: Counter[str] = Counter()
     for document in _documents(text):
-        for resource in (document.get("Resources") or {}).values():
+        resources = document.get("Resources")
+        for resource in resources.values() if isinstance(resources, dict) else ():
             if not isinstance(resource, dict) or not isinstance(resource.get("Type"), str):
                 continue
             name = resource["Type"]
             types[name] += 1
             facts.append(name)
-            facts += [
-                fact for key in _RESOURCE_KEYS if key in resource for fact in _flat(f"{name}.{key}", resource[key])
-            ]
+            _add(facts, name, {key: resource[key] for key in _RESOURCE_KEYS if key in resource})
     return facts, types
 
 
@@ -58,8 +59,7 @@ def kubernetes(text: str) -> tuple[list[str], Counter[str]]:
             continue
         types[name] += 1
         facts.append(name)
-        keys = (key for key in document if key not in ("kind", "status"))
-        facts += [fact for key in keys for fact in _flat(f"{name}.{key}", document[key])]
+        _add(facts, name, {key: value for key, value in document.items() if key not in ("kind", "status")})
     return facts, types
 
 
@@ -67,6 +67,14 @@ def _documents(text: str) -> Iterator[dict[str, Any]]:
     for document in yaml.load_all(text, Loader=_Loader):
         if isinstance(document, dict):
             yield document
+
+
+def _add(facts: list[str], name: str, values_of: dict[Any, Any]) -> None:
+    """Append the facts of each key of `name`. Raises yaml.YAMLError when aliases make too many out of few bytes."""
+    for key, value in values_of.items():
+        facts += islice(_flat(f"{name}.{key}", value), max(0, LARGEST + 1 - len(facts)))
+        if len(facts) > LARGEST:
+            raise yaml.YAMLError(f"it holds more than {LARGEST} values")
 
 
 def _flat(path: str, value: Any) -> Iterator[str]:

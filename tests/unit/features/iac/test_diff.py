@@ -44,6 +44,9 @@ def test_what_does_not_fit_is_named(patch: Path) -> None:
     (patch.parent / "a" / "x.tf").unlink()
     with pytest.raises(DataError, match=r"x\.tf, which is not below"):
         diff.read(patch, patch.parent / "a")
+    patch.write_text("--- a/../b/x.tf\n+++ b/../b/x.tf\n@@ -1 +1 @@\n-line 0\n+line\n")
+    with pytest.raises(DataError, match="is not below"):
+        diff.read(patch, patch.parent / "a")
     patch.write_text("nothing")
     with pytest.raises(DataError, match="holds no unified diff"):
         diff.read(patch, patch.parent)

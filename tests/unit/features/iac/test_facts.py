@@ -128,7 +128,11 @@ def test_a_change_becomes_a_row_of_its_difference() -> None:
     assert kinds == ["cloudformation", "kubernetes", None]
 
 
-def test_a_file_that_does_not_parse_is_named() -> None:
-    broken = "apiVersion: v1\nkind: Pod\n  bad: [\n"
-    with pytest.raises(DataError, match=r"pod.yaml is not valid YAML"):
-        changes.rows([FileChange("pod.yaml", None, broken)], "shop")
+HEAD = "apiVersion: v1\nkind: Pod\n"
+LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n" for n in range(9))
+
+
+@pytest.mark.parametrize("broken", ["  bad: [\n", "day: 2026-02-31\n", "a: &a [*a]\n", LAUGHS])
+def test_a_file_that_cannot_be_read_is_named(broken: str) -> None:
+    with pytest.raises(DataError, match=r"pod.yaml cannot be read as kubernetes"):
+        changes.rows([FileChange("pod.yaml", None, HEAD + broken)], "shop")
