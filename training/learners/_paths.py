@@ -57,7 +57,8 @@ class ProphetCurves(LearntPath):
         self.curves: dict[str, tuple[int, Floats]] = {}
 
     def fit(self, given: Past, truth: Floats, history: History, now: int, seed: int) -> None:
-        found = {name: _curve(first, logs[: now - first + 1].tobytes(), now) for name, (first, logs) in history.items()}
+        begun = {name: (first, logs) for name, (first, logs) in history.items() if first <= now}
+        found = {name: _curve(first, logs[: now - first + 1].tobytes(), now) for name, (first, logs) in begun.items()}
         self.curves = {name: curve for name, curve in found.items() if curve is not None}
 
     def path(self, given: Past, names: Sequence[str], ahead: int) -> Floats:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from infra.errors import DataError
-from training.learners import _series
+from training.learners import _paths, _series
 from training.learners.forecast import BlendedForecast
 
 DAYS, AHEAD = 420, 28
@@ -107,6 +107,12 @@ def test_learnt_paths_come_back_from_disk_the_same(path: str, tmp_path: Path) ->
     pd.testing.assert_frame_equal(BlendedForecast.load(tmp_path).predict(rows), learner.predict(rows))
     forecast = _days(learner.predict(rows), "forecast")
     assert 0.8 < (forecast.mean(axis=1) / rows["values"].map(lambda v: v[-28:].mean())).mean() < 1.25
+
+
+def test_a_series_that_begins_later_has_no_curve_yet() -> None:
+    curves = _paths.ProphetCurves()
+    curves.fit(_past(_usage(80)), np.zeros((1, AHEAD)), {"late": (100, np.zeros(400))}, now=50, seed=0)
+    assert not curves.curves  # its later days were read as if they lay before
 
 
 def test_unknown_groups_and_too_little_history_are_told() -> None:
