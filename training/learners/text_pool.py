@@ -20,7 +20,7 @@ NEWEST = 0.25  # share of the training rows, the newest, on which weight and tem
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TEMPERATURES = np.geomspace(1, 3, 15)  # never surer than the parts: the newest quarter may be few rows
 FLOOR = -12.0  # of a log-probability, so that one class that a part has never seen does not decide alone
-CHUNK = 2000  # rows whose neighbours are sought at once
+CELLS = 10_000_000  # pairs of a row and a past text that are compared at once
 SHOWN = 300  # characters of a past text that are kept
 
 
@@ -87,8 +87,9 @@ class TextsWithIndex(TextLearner):
         return self._pooled(self.bert.occluded(text, words), self.tfidf.occluded(text, words))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        starts = range(0, max(len(frame), 1), CHUNK)
-        parts = [self._similar(frame.iloc[start : start + CHUNK]) for start in starts]
+        step = max(1, CELLS // max(self.index.ntotal, 1))
+        starts = range(0, max(len(frame), 1), step)
+        parts = [self._similar(frame.iloc[start : start + step]) for start in starts]
         return super().predict(frame).join(pd.concat(parts))
 
     def recall(self, entity: str) -> dict[str, Any]:
