@@ -202,6 +202,8 @@ def unadjusted(model: Model, fold: Fold, scores: pd.DataFrame) -> None:
     `scores`: what a learner gave for the fold, with `score` and `threshold`. Tried on the first entity with an event.
     """
     entity, positive = fold.test[model.spec.labels.entity], fold.test[model.spec.label].eq(True)
+    if not positive.any():
+        return
     part = fold.test[entity == entity[positive].iloc[0]].sort_values("time", kind="stable")
     truth = positive[part.index]
     begins = truth & ~truth.shift(fill_value=False)
