@@ -87,7 +87,7 @@ def predict(
     """Ask the running prediction API for an answer to each row of FILE; prints JSON.
 
     Of a change of infrastructure code the policy engine, where it is installed, confirms what it breaks; exit code 1
-    when it confirms anything or the risk is too high.
+    when it confirms anything, the risk is too high, or neither the engine nor the model could judge a file.
     """
     from features.iac import diff
 

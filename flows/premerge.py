@@ -43,12 +43,15 @@ class Report(BaseModel):
     unconfirmed: str | None
 
     def blocks(self, above: float | None) -> bool:
-        """Whether a policy is confirmed, or a risk is `above` (null: a change that the model calls a violation)."""
+        """Whether a policy is confirmed, a risk is `above` (null: a change that the model calls a violation), or a file
+        was looked at by neither: what nobody judged has not passed.
+        """
         risky = (
             each.answer.get("violation") if above is None else (each.answer.get("violation_risk") or 0.0) > above
             for each in self.files
         )
-        return any(each.confirmed for each in self.files) or any(risky)
+        unseen = any(each.confirmed is None and each.answer.get("abstained") for each in self.files)
+        return unseen or any(each.confirmed for each in self.files) or any(risky)
 
     def sarif(self) -> dict[str, Any]:
         """The findings as SARIF 2.1.0 (OASIS): confirmed ones are errors, predicted ones warnings."""

@@ -102,7 +102,9 @@ class CompliancePredictor(Model):
             "The specified 90 % is held against ROC-AUC: with one violation in eleven changes accuracy says nothing. "
             "A repository that brings a framework of which no change was learnt (bank-of-anthos brings Kubernetes, "
             "aws-cf-templates CloudFormation) is judged all the same in `_repository`, while the served model abstains "
-            "there. Old code was judged by today's rules, each file alone: policies over several files and module "
+            "there. The judged rows know how often earlier changes of the file, author and repository violated and how "
+            "many checks passed before; a lone diff (`aiops predict`) tells none of these, and what that costs was not "
+            "measured. Old code was judged by today's rules, each file alone: policies over several files and module "
             "variables are unknown. It does not replace the policy engine, which decides."
         ),
     )

@@ -107,6 +107,12 @@ def test_without_an_engine_it_says_so(repository: Path, absent: None, monkeypatc
     assert "nothing was confirmed" in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
 
 
+def test_what_nobody_judged_does_not_pass(repository: Path, absent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    mute = SimpleNamespace(version=3, answers=[ComplianceAnswer(abstained="no changes of this framework")])
+    monkeypatch.setattr(client, "predict", lambda name, rows, explain=False: mute)
+    assert _run("main.tf")[0] == 1
+
+
 def test_what_is_wrong_is_named(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (engine.parent / "notes.tf").write_text("# nothing\n")
     with pytest.raises(DataError, match="nothing to ask about"):
