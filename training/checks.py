@@ -101,11 +101,16 @@ def future_columns(spec: Spec, frame: pd.DataFrame) -> None:
 
 
 def label_copies(spec: Spec, frame: pd.DataFrame) -> None:
-    """No single input reproduces the label: by correlation, by rank, by its categories or by being null."""
+    """No single input reproduces the label: by correlation, by rank, by its categories or by being null.
+
+    Of a label in words it is the commonest against all others, which whatever reproduces the label tells, too.
+    """
     known = frame[frame[spec.label].notna()]
-    if spec.labels.columns.kinds()[spec.label][0] in (list[float], list[str]):
+    kind = spec.labels.columns.kinds()[spec.label][0]
+    if kind in (list[float], list[str]) or known.empty:
         return  # no single input is a list of what comes
-    label = pd.to_numeric(known[spec.label], errors="coerce").astype(float)
+    truth = known[spec.label] == known[spec.label].mode().iloc[0] if kind is str else known[spec.label]
+    label = pd.to_numeric(truth, errors="coerce").astype(float)
     if label.isna().any() or min(label.value_counts(), default=0) < FEW or label.nunique() < 2:
         return
     for name, (kind, _) in spec.row.kinds().items():

@@ -256,3 +256,15 @@ def test_equal_lists_are_equal_content_however_they_are_held() -> None:
     assert len(set(checks.content(pd.DataFrame({"x": held})))) == 1
     assert len(set(checks.content(pd.DataFrame({"x": [["ab"], ["a", "b"], [], None]})))) == 4
     assert len(set(checks.content(pd.DataFrame({"x": [[1, 2], np.array([1.0, 2.0])]})))) == 1
+
+
+def test_a_label_in_words_among_the_inputs_is_found() -> None:
+    spec = catalog.make("incident_classifier").spec
+    category = pd.Series(["compute", "network", "compute", "storage"] * 10)
+    frame = pd.DataFrame({name: None for name in spec.row.model_fields}, index=category.index).assign(
+        category=category, taxonomy="x", logs=[[]] * 40, metrics=[[]] * 40, dataset="d", incident_id=[str(n) for n in range(40)]
+    )
+    frame["time"] = pd.date_range("2026-01-01", periods=40, tz="UTC")
+    checks.label_copies(spec, frame)
+    with pytest.raises(DataError, match="column 'title' reproduces the label 'category'"):
+        checks.label_copies(spec, frame.assign(title=category.str.upper()))
