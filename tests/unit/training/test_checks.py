@@ -262,7 +262,12 @@ def test_a_label_in_words_among_the_inputs_is_found() -> None:
     spec = catalog.make("incident_classifier").spec
     category = pd.Series(["compute", "network", "compute", "storage"] * 10)
     frame = pd.DataFrame({name: None for name in spec.row.model_fields}, index=category.index).assign(
-        category=category, taxonomy="x", logs=[[]] * 40, metrics=[[]] * 40, dataset="d", incident_id=[str(n) for n in range(40)]
+        category=category,
+        taxonomy="x",
+        logs=[[]] * 40,
+        metrics=[[]] * 40,
+        dataset="d",
+        incident_id=[str(n) for n in range(40)],
     )
     frame["time"] = pd.date_range("2026-01-01", periods=40, tz="UTC")
     checks.label_copies(spec, frame)
