@@ -45,7 +45,8 @@ def tune(
     if dsn and system != "postgresql":
         raise UserError(f"--dsn names a PostgreSQL server; {system} takes none")
     if restore:
-        return _restore(dsn)
+        _restore(dsn)
+        return
     from remediation.tuning.tune import tune as run
 
     with progress(f"Tuning {system}") as tell, _opened(system, dsn) as (opened, journal):

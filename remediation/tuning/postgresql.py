@@ -73,7 +73,7 @@ class Postgresql(System):
             "current_setting('data_directory') || '/postgresql.auto.conf' ORDER BY seqno"
         )
         try:
-            written = dict(self.connection.execute(query, (list(self.levels),)).fetchall())
+            written: dict[str, str] = dict(self.connection.execute(query, (list(self.levels),)).fetchall())
         except psycopg.errors.InsufficientPrivilege as error:
             raise DataError(f"postgresql: what is set cannot be read, so nothing is tuned: {error}") from None
         return {knob: written.get(knob) for knob in self.levels}

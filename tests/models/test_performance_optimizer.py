@@ -15,7 +15,7 @@ from infra.errors import DataError
 from infra.settings import ROOT
 from training import checks, metrics_search
 from training.evaluate import inputs
-from training.learners.search_policy import PolicySearch
+from training.learners.search import TransferSearch
 from training.models.performance_optimizer import PerformanceOptimizer
 
 DATA = Path(os.environ.get("AIOPS_DATA") or ROOT.parent / "shared" / "data")
@@ -36,7 +36,7 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def model(frame: pd.DataFrame) -> PerformanceOptimizer:
     found = PerformanceOptimizer()
-    found.learner = PolicySearch(steps=1024).fit(inputs(SPEC, frame, label=True), SPEC.label)
+    found.learner = TransferSearch().fit(inputs(SPEC, frame, label=True), SPEC.label)
     return found
 
 
