@@ -103,7 +103,9 @@ class ResourceOptimizer(Model):
         options=ResourceOptions,
         limits=(
             "On the reference set machines held out of training choose the moving window for CPU, where the policy "
-            "adds nothing, and the policy for memory. CHANGES "
+            "adds nothing, and the policy for memory. It pays for that with changes: requests change about twelve "
+            "times a day (twice where only the moving window is chosen; the seven-day rule decides daily and changes "
+            "less than once), and each change may restart a workload: use it where requests can be resized in place. "
             "Judged by replay: what a smaller request would have throttled was not replayed, and memory use is what "
             "the hypervisor sees as active, so real memory savings are smaller. Sudden growth without a precedent in "
             "seven days cannot be foreseen: the request rises in the next hour. Use above the capacity counts as all "
