@@ -44,7 +44,7 @@ def _best_so_far(spec: Spec, parts: list[Scored], contender: str) -> Iterator[np
     for part in parts:
         scores = part.scores[contender]
         for _, rows in scores.groupby(part.truth[spec.labels.entity], sort=True):
-            for name in scores.filter(regex=r"^trial_\d+$"):
+            for name in map(str, scores.filter(regex=r"^trial_\d+$")):
                 tried = rows[rows[name].notna()].sort_values(name)["gain"].to_numpy("float64")
                 yield np.expm1(np.maximum.accumulate(np.concatenate([[0.0], tried])))
 
