@@ -102,7 +102,7 @@ class ResourceOptimizer(Model):
         ),
         options=ResourceOptions,
         limits=(
-            "On the reference set machines held out of training choose the moving window for CPU, where the policy "
+            "On the reference set machines held out of training mostly choose the moving window for CPU, as the policy "
             "adds nothing, and the policy for memory. It pays for that with changes: requests change about twelve "
             "times a day (twice where only the moving window is chosen; the seven-day rule decides daily and changes "
             "less than once), and each change may restart a workload: use it where requests can be resized in place. "
