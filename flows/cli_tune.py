@@ -12,8 +12,10 @@ import typer
 
 from flows.console import out, progress
 from infra.errors import UserError
+from infra.settings import settings
 
 if TYPE_CHECKING:
+    from remediation.tuning.journal import Journal
     from remediation.tuning.tune import System
 
 MODEL = "performance_optimizer"
@@ -30,18 +32,25 @@ def tune(
     dsn: Annotated[
         str | None, typer.Option(help="PostgreSQL to tune; when left out, a temporary server of our own.")
     ] = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Only undo a run on --dsn that was cut off; measure nothing.")
+    ] = False,
 ) -> None:
     """Measure configurations that the running prediction API suggests; keep the best, or roll back.
 
     Runs alternate between the present and the new configuration, and only an interval above zero counts as a gain.
-    Settings that trade durability or security are never touched. Whatever fails, the present configuration is restored.
+    Settings that trade durability or security are never touched. Whatever fails, what was set before is
+    restored; after a power cut or kill -9 by the next run on that server, or by --restore.
     """
     if dsn and system != "postgresql":
         raise UserError(f"--dsn names a PostgreSQL server; {system} takes none")
+    if restore:
+        _restore(dsn)
+        return
     from remediation.tuning.tune import tune as run
 
-    with progress(f"Tuning {system}") as tell, _opened(system, dsn) as opened:
-        found = run(opened, _suggest, trials, lambda text: tell(system, text))
+    with progress(f"Tuning {system}") as tell, _opened(system, dsn) as (opened, journal):
+        found = run(opened, _suggest, trials, lambda text: tell(system, text), journal=journal)
     gain = f", {found.gain.gain:+.1%} ({found.gain.low:+.1%} to {found.gain.high:+.1%})" if found.gain else ""
     out().print(f"{found.reason} after {found.trials} trials{gain}")
 
@@ -52,15 +61,27 @@ def _suggest(row: Any) -> Any:
     return client.predict(MODEL, [row]).answers[0]
 
 
+def _restore(dsn: str | None) -> None:
+    from remediation.tuning.tune import recover
+
+    if not dsn:
+        raise UserError("--restore needs --dsn: other systems are temporary and leave nothing to undo")
+    with _opened("postgresql", dsn) as (opened, journal):
+        undone = journal is not None and recover(opened, journal)
+    out().print("what was set before the run is set again" if undone else "no run was cut off; nothing to restore")
+
+
 @contextmanager
-def _opened(name: str, dsn: str | None) -> Iterator[System]:
-    """The system; what was made for it is taken away afterwards."""
+def _opened(name: str, dsn: str | None) -> Iterator[tuple[System, Journal | None]]:
+    """The system, and the journal where it outlives this run; what was made for it is taken away afterwards."""
     from remediation.tuning import postgresql, sqlite
+    from remediation.tuning.journal import Journal
 
     with ExitStack() as stack:
         if name == "sqlite":
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiops-tune-")))
-            yield stack.enter_context(closing(sqlite.Sqlite(folder)))
-        else:
-            address = dsn or stack.enter_context(postgresql.server())
-            yield stack.enter_context(closing(postgresql.Postgresql(address)))
+            yield stack.enter_context(closing(sqlite.Sqlite(folder))), None
+            return
+        address = dsn or stack.enter_context(postgresql.server())
+        opened = stack.enter_context(closing(postgresql.Postgresql(address)))
+        yield opened, Journal(settings().home / "tuning", opened.identity()) if dsn else None

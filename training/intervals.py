@@ -49,6 +49,9 @@ def drawn(
     kinds = model.spec.row.kinds()
     sequences = [name for name, (kind, _) in kinds.items() if kind in (list[float], list[str])]
     judged = fold.test.drop(columns=sequences).reset_index(drop=True)
+    label = model.spec.label
+    if isinstance(judged[label].iloc[0], list):  # arrays are gathered many times faster, once a draw
+        judged[label] = pd.Series([np.asarray(items) if isinstance(items, list) else items for items in judged[label]])
     entity = model.spec.labels.entity
     several = judged[entity].nunique() > 1 and not fold.together
     alone = _moments if fold.together else _stretches

@@ -20,10 +20,12 @@ NOISES = 1.0  # a gain below so many standard deviations of a repeated measureme
 def play(learner: Learner, rows: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
     """Search every task of `rows` `SEARCHES` times with `TRIALS` trials; `truth` is revealed one outcome at a time.
 
-    Columns `trial_0`, ...: when a row was measured (from 1; NaN: never). Same index as `rows`.
+    Columns `trial_0`, ...: when a row was measured (from 1; NaN: never); `gain`: its log gain, 0 within the noise, NaN
+    where no search measured it. Same index as `rows`.
     """
     assert isinstance(learner, Search)  # noqa: S101 - the contenders of one model
     trial = pd.DataFrame(np.nan, index=rows.index, columns=[f"trial_{number}" for number in range(SEARCHES)])
+    gain = pd.Series(np.nan, index=rows.index)
     for place, (_, task) in enumerate(rows.groupby("task", sort=True)):
         outcome = gains(task.assign(truth=truth[task.index]), "truth")
         begin = learner.start(task, TRIALS)
@@ -32,8 +34,10 @@ def play(learner: Learner, rows: pd.DataFrame, truth: pd.Series) -> pd.DataFrame
             while state.left and state.open().any():
                 choice = learner.choose(state)
                 state = state.after(choice, float(outcome[choice]))
-            trial.loc[task.index[state.tried], name] = np.arange(1.0, len(state.tried) + 1)
-    return trial
+            at = task.index[state.tried]
+            trial.loc[at, name] = np.arange(1.0, len(state.tried) + 1)
+            gain[at] = np.where(state.outcomes > NOISES * state.noise, state.outcomes, 0.0)
+    return trial.assign(gain=gain)
 
 
 def search(test: pd.DataFrame, trials: pd.DataFrame, label: str) -> dict[str, float]:
@@ -45,10 +49,13 @@ def search(test: pd.DataFrame, trials: pd.DataFrame, label: str) -> dict[str, fl
     the noise; `verdict_right`: gain claimed where one exists, and "none" where none does; `gain_30`: share of the tasks
     with 30 % to be had in which 30 % were found.
     """
+    known = test[label].notna().to_numpy()
+    rows = test[known]
+    gain, noise, tried = gains(rows, label), rows["noise"].to_numpy("float64"), trials[known].notna().to_numpy()
     tasks = [
-        _task(gains(rows, label), trials.loc[rows.index, name].to_numpy(), float(rows["noise"].iloc[0]))
-        for _, rows in test[test[label].notna()].groupby("task", sort=True)
-        for name in map(str, trials)
+        found
+        for at in rows.groupby("task", sort=True).indices.values()
+        for found in _task(gain[at], tried[at], float(noise[at[0]]))
     ]
     frame = pd.DataFrame(tasks)
     able = frame[frame["best"] >= np.log(1.3)]
@@ -63,18 +70,25 @@ def search(test: pd.DataFrame, trials: pd.DataFrame, label: str) -> dict[str, fl
     }
 
 
-def _task(gain: Floats, trial: Floats, noise: float) -> dict[str, float]:
-    tried = gain[~np.isnan(trial)]
+def _task(gain: Floats, tried: npt.NDArray[np.bool_], noise: float) -> list[dict[str, float]]:
+    """One entry a search; `tried`: rows × searches."""
     floor = NOISES * noise
-    found, best = float(tried.max(initial=0.0)), float(gain.max(initial=0.0))
-    claimed = found > floor
-    return {
-        "found": found if claimed else 0.0,
-        "best": best,
-        "random": _expected_best(np.where(gain > floor, gain, 0.0), len(tried)),
-        "exists": float(best > floor),
-        "claimed": float(claimed),
-    }
+    best, claimable = float(gain.max(initial=0.0)), np.where(gain > floor, gain, 0.0)
+    chance = {count: _expected_best(claimable, count) for count in set(tried.sum(axis=0).tolist())}
+    entries = []
+    for search in tried.T:
+        found = float(gain[search].max(initial=0.0))
+        claimed = found > floor
+        entries.append(
+            {
+                "found": found if claimed else 0.0,
+                "best": best,
+                "random": chance[int(search.sum())],
+                "exists": float(best > floor),
+                "claimed": float(claimed),
+            }
+        )
+    return entries
 
 
 def _expected_best(gain: Floats, trials: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +13,23 @@ from training.learner import Learner
 from training.learners.sizing import exploded
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 OFTEN = 0.01  # a workload above its request in more of its samples than this is badly served
 TINY = 1e-12
 
 
+@runtime_checkable
+class Replayed(Protocol):
+    """A learner whose decisions depend on its earlier ones."""
+
+    def replayed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The scores of every row, each with the request that the row before left."""
+
+
 def replay(learner: Learner, rows: pd.DataFrame) -> pd.DataFrame:
     """Decide hour by hour; what was decided for a workload is its request in the next hour."""
-    resources = [name.removesuffix("_request") for name in map(str, rows) if name.endswith("_request")]
-    requests: dict[str, dict[str, float]] = {resource: {} for resource in resources}
-    parts = []
-    for _, now in rows.groupby("time", sort=True):
-        present = {
-            f"{resource}_request": now["workload"].map(requests[resource]).astype("float64") for resource in resources
-        }
-        decided = learner.predict(now.assign(**present))
-        for resource in resources:
-            requests[resource].update(zip(now["workload"], decided[f"{resource}_limit"], strict=True))
-        parts.append(decided)
-    return pd.concat(parts).reindex(rows.index)
+    assert isinstance(learner, Replayed)  # noqa: S101 - the contenders of one model
+    return learner.replayed(rows)
 
 
 def sizing(
@@ -44,52 +44,61 @@ def sizing(
     """
     judged = test[label].notna().to_numpy()
     rows, limits = test[judged].reset_index(drop=True), scores[judged].reset_index(drop=True)
+    workload = pd.factorize(rows["workload"])[0]
+    midnight = _midnights(rows["time"], workload)
     figures: dict[str, float] = {}
-    for number, resource in enumerate(resources):
-        use, row = exploded(rows[label], number, len(resources))
-        found = _resource(rows, limits, use, row, resource, rule)
+    uses, row = exploded(rows[label], len(resources))
+    for resource, use in zip(resources, uses, strict=True):
+        daily = rows[f"{resource}_p99"].to_numpy("float64")[midnight] * rule
+        found = _resource(rows[f"{resource}_capacity"].to_numpy("float64"), limits, use, row, resource, daily, workload)
         figures |= {f"{resource}_{name}": value for name, value in found.items()}
     equal = [figures[f"{resource}_saved_at_equal_violations"] for resource in resources]
-    changed = np.zeros(len(rows), dtype=bool)
-    for resource in resources:
-        changed |= limits[f"{resource}_limit"].groupby(rows["workload"]).diff().abs().gt(TINY).to_numpy()
-    hours = rows.groupby("workload")["time"].nunique().sum()
+    hours = ~pd.DataFrame({"workload": workload, "time": rows["time"]}).duplicated()
     return {
         **figures,
         "saved_at_equal_violations": float(np.mean(equal)),
-        "changes_per_day": 24 * changed.sum() / hours,
+        "changes_per_day": 24
+        * _changes(limits[[f"{resource}_limit" for resource in resources]], workload)
+        / hours.sum(),
     }
 
 
 def _resource(
-    rows: pd.DataFrame, scores: pd.DataFrame, use: Floats, row: npt.NDArray[np.int64], resource: str, rule: float
+    capacity: Floats, scores: pd.DataFrame, use: Floats, row: Places, resource: str, daily: Floats, workload: Places
 ) -> dict[str, float]:
-    capacity = rows[f"{resource}_capacity"].to_numpy("float64")
+    """Figures of one resource; `use`: samples, `row`: the row of each, `daily`: the rule's request of each row."""
     limit = np.minimum(scores[f"{resource}_limit"].to_numpy("float64"), capacity)
-    reference = np.minimum(_daily(rows, f"{resource}_p99") * rule, capacity)
+    reference = np.minimum(daily, capacity)
     over = use > limit[row] * (1 + 1e-6)
-    workload = rows["workload"].to_numpy()[row]
-    per_workload = pd.Series(over).groupby(workload).mean()
+    of_workload = workload[row]
+    badly, samples = np.bincount(of_workload, over), np.bincount(of_workload)
     reference_rate = float((use > reference[row] * (1 + 1e-6)).mean())
-    ratio = np.log(np.maximum(use, TINY)) - np.log(limit[row])
+    ratio = np.maximum(use, TINY) / limit[row]
     # never below every ratio: where the rule violates nothing, neither may the contender
-    grown = np.minimum(limit * np.exp(np.quantile(ratio, 1 - reference_rate, method="higher")), capacity)
+    grown = np.minimum(limit * np.quantile(ratio, 1 - reference_rate, method="higher"), capacity)
     factor = _factor(limit, capacity, float(reference.sum()))
     return {
         "saved": float(1 - limit.sum() / capacity.sum()),
         "violations": float(over.mean()),
-        "workloads_served": float((per_workload <= OFTEN).mean()),
+        "workloads_served": float((badly[samples > 0] / samples[samples > 0] <= OFTEN).mean()),
         "risk_error": float(scores[f"{resource}_risk"].mean() - over.mean()),
         "saved_at_equal_violations": float(1 - grown.sum() / capacity.sum()),
         "violations_at_equal_savings": float((use > np.minimum(limit * factor, capacity)[row] * (1 + 1e-6)).mean()),
     }
 
 
-def _daily(rows: pd.DataFrame, name: str) -> Floats:
-    """The column's value at the workload's last midnight (UTC); before its first one, of its first row."""
-    midnight = rows[name].where(rows["time"].dt.hour == 0)
-    workload = rows["workload"]
-    return np.asarray(midnight.groupby(workload).ffill().fillna(rows.groupby(workload)[name].transform("first")))
+def _midnights(times: pd.Series, workload: Places) -> Places:
+    """For each row, the row of its workload's last midnight (UTC); before its first one, of its first row."""
+    place = pd.Series(np.arange(len(times), dtype="float64"))
+    last = place.where((times.dt.hour == 0).to_numpy()).groupby(workload).ffill()
+    return np.asarray(last.fillna(place.groupby(workload).transform("first")), dtype=np.int64)
+
+
+def _changes(limits: pd.DataFrame, workload: Places) -> int:
+    """How often a workload's next row has another request."""
+    order = np.argsort(workload, kind="stable")
+    moved = (np.abs(np.diff(limits.to_numpy("float64")[order], axis=0)) > TINY).any(axis=1)
+    return int((moved & (np.diff(workload[order]) == 0)).sum())
 
 
 def _factor(limit: Floats, capacity: Floats, wanted: float) -> float:

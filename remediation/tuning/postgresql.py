@@ -1,6 +1,7 @@
 """PostgreSQL: settings that a reload takes, sorts, joins and look-ups in a schema of its own as the workload.
 
-Settings are written by ALTER SYSTEM, reloaded and read back. `server` starts a server in a temporary folder, as an
+Settings are written by ALTER SYSTEM, reloaded and read back; restored is what ALTER SYSTEM had set before, as it was
+written, or nothing where it had set nothing. `server` starts a server in a temporary folder, as an
 unprivileged user, on a free port of the loopback address.
 """
 
@@ -16,9 +17,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from infra.errors import DataError
+from remediation.tuning.journal import State
 from remediation.tuning.tune import System, Values
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ QUERIES = (
 
 
 class Postgresql(System):
-    """The server at `dsn`; the session needs the right to ALTER SYSTEM."""
+    """The server at `dsn`; the session needs the right to ALTER SYSTEM and to read `pg_file_settings`."""
 
     name = "postgresql"
     levels: ClassVar[dict[str, tuple[float, ...]]] = {
@@ -46,38 +48,52 @@ class Postgresql(System):
 
     def __init__(self, dsn: str, rows: int = ROWS) -> None:
         import psycopg
-        import psycopg.sql
 
-        self.rows = rows
+        self.rows, self.filled = rows, False
         try:
             self.connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
-            raise DataError(f"postgresql at {dsn!r} does not answer: {error}") from None
-        self.before = self._before()
-        self.connection.execute("CREATE SCHEMA IF NOT EXISTS aiops_tune")
-        self.connection.execute("DROP TABLE IF EXISTS aiops_tune.item")
-        self.connection.execute("CREATE TABLE aiops_tune.item (id integer, owner integer, body text)")
-        fill = "INSERT INTO aiops_tune.item SELECT n, n % 997, repeat(md5(n::text), 3) FROM generate_series(1, {}) AS n"
-        self.connection.execute(psycopg.sql.SQL(fill).format(rows))
-        self.connection.execute("ALTER TABLE aiops_tune.item ADD PRIMARY KEY (id)")
-        self.connection.execute("ANALYZE aiops_tune.item")
+            raise DataError(f"postgresql does not answer: {error}") from None
+
+    def identity(self) -> str:
+        """Names this server whatever address it is reached by."""
+        row = self.connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
+        return f"postgresql-{row[0] if row else 0}"
 
     def present(self) -> Values:
-        """What is in force, when it is a level that may be set; else the default."""
-        return {
-            knob: self.before[knob] if self.before[knob] in levels else levels[0]
-            for knob, levels in self.levels.items()
-        }
+        """What is in force in this session, be it a level that may be set or not."""
+        return {knob: _read(self.connection, knob) for knob in self.levels}
+
+    def state(self) -> State:
+        """Of each knob what ALTER SYSTEM has set, as it is written; None: nothing."""
+        import psycopg
+
+        query = (
+            "SELECT name, setting FROM pg_file_settings WHERE name = ANY(%s) AND sourcefile = "
+            "current_setting('data_directory') || '/postgresql.auto.conf' ORDER BY seqno"
+        )
+        try:
+            written: dict[str, str] = dict(self.connection.execute(query, (list(self.levels),)).fetchall())
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DataError(f"postgresql: what is set cannot be read, so nothing is tuned: {error}") from None
+        return {knob: written.get(knob) for knob in self.levels}
+
+    def restore(self, state: State) -> None:
+        for knob, written in state.items():
+            self._alter(knob, written)
+        self._reload()
+        if wrong := [knob for knob, written in self.state().items() if written != state.get(knob)]:
+            raise DataError(f"postgresql: {wrong[0]} is not what it was; set {state.get(wrong[0])!r} by ALTER SYSTEM")
 
     def apply(self, values: Values) -> None:
         for knob, value in values.items():
-            if knob not in self.levels:
-                raise DataError(f"postgresql: {knob!r} may not be set; knobs: {', '.join(self.levels)}")
-            self.connection.execute(f"ALTER SYSTEM SET {knob} = '{value:g}{UNITS.get(knob, '')}'")
-        self.connection.execute("SELECT pg_reload_conf()")
-        self._await(values)
+            self._alter(knob, f"{_exact(value)}{UNITS.get(knob, '')}")
+        self._reload()
+        if wrong := [knob for knob, value in values.items() if abs(_read(self.connection, knob) - value) > 1e-9]:
+            raise DataError(f"postgresql: {wrong[0]} is {_read(self.connection, wrong[0]):g} in spite of ALTER SYSTEM")
 
     def run(self) -> float:
+        self._fill()
         begun = time.perf_counter()
         for query in QUERIES:
             self.connection.execute(query).fetchall()
@@ -89,19 +105,52 @@ class Postgresql(System):
 
     def close(self) -> None:
         """Take the workload away."""
-        self.connection.execute("DROP SCHEMA aiops_tune CASCADE")
+        self.connection.execute("DROP SCHEMA IF EXISTS aiops_tune CASCADE")
         self.connection.close()
 
-    def _before(self) -> Values:
-        return {knob: _read(self.connection, knob) for knob in self.levels}
+    def _fill(self) -> None:
+        import psycopg.sql
 
-    def _await(self, values: Values, seconds: float = 5.0) -> None:
+        if self.filled:
+            return
+        self.connection.execute("CREATE SCHEMA IF NOT EXISTS aiops_tune")
+        self.connection.execute("DROP TABLE IF EXISTS aiops_tune.item")
+        self.connection.execute("CREATE TABLE aiops_tune.item (id integer, owner integer, body text)")
+        fill = "INSERT INTO aiops_tune.item SELECT n, n % 997, repeat(md5(n::text), 3) FROM generate_series(1, {}) AS n"
+        self.connection.execute(psycopg.sql.SQL(fill).format(self.rows))
+        self.connection.execute("ALTER TABLE aiops_tune.item ADD PRIMARY KEY (id)")
+        self.connection.execute("ANALYZE aiops_tune.item")
+        self.filled = True
+
+    def _alter(self, knob: str, written: str | None) -> None:
+        """ALTER SYSTEM; `written` None: take its entry away."""
+        from psycopg.sql import SQL, Identifier, Literal
+
+        if knob not in self.levels:
+            raise DataError(f"postgresql: {knob!r} may not be set; knobs: {', '.join(self.levels)}")
+        told = (
+            SQL("ALTER SYSTEM RESET {}").format(Identifier(knob))
+            if written is None
+            else SQL("ALTER SYSTEM SET {} = {}").format(Identifier(knob), Literal(written))
+        )
+        self.connection.execute(told)
+
+    def _reload(self, seconds: float = 5.0) -> None:
         """The session sees a reload soon, not at once."""
-        end = time.monotonic() + seconds
-        while wrong := [knob for knob, value in values.items() if abs(_read(self.connection, knob) - value) > 1e-9]:
+        before, end = self._loaded(), time.monotonic() + seconds
+        self.connection.execute("SELECT pg_reload_conf()")
+        while self._loaded() == before:
             if time.monotonic() > end:
-                raise DataError(f"postgresql: {wrong[0]} was not taken within {seconds:g} s")
+                raise DataError(f"postgresql: settings were not reloaded within {seconds:g} s")
             time.sleep(0.01)
+
+    def _loaded(self) -> Any:
+        return self.connection.execute("SELECT pg_conf_load_time()").fetchone()
+
+
+def _exact(value: float) -> str:
+    """As PostgreSQL reads it, no digit lost."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _read(connection: psycopg.Connection, knob: str) -> float:

@@ -3,13 +3,15 @@
 Runs alternate (present, new, present, new ...), so that a machine that slows down slows both; the gain is the median of
 the pairs' log ratios with a bootstrap interval. What is found best by the trials is measured once more with fresh
 runs: only that decides, because the best of several noisy trials looks better than it is. Whatever happens, an
-exception included, the configuration in force afterwards is the present one or one that passed.
+exception included, what was set before is set again, exactly, and only knobs that a passed configuration changes are
+set beyond it. Where settings outlive this process, a journal holds the way back.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from features.transforms.configurations import FROZEN
 from infra.errors import DataError
+from remediation.tuning.journal import Journal, State
 
 Values = dict[str, float]
 PAIRS, CONFIRMING_PAIRS = 4, 12
@@ -43,8 +46,16 @@ class System(ABC):
         """Seconds of one run of the workload."""
 
     def present(self) -> Values:
-        """The vendor's default."""
+        """What is in force; here the vendor's default."""
         return {knob: levels[0] for knob, levels in self.levels.items()}
+
+    def state(self) -> State:
+        """What `restore` needs to bring everything back, as JSON can hold it."""
+        return self.present()
+
+    def restore(self, state: State) -> None:
+        """Everything as it was when `state` was asked for. Raises when it is not."""
+        self.apply(dict(state))
 
 
 @dataclass(frozen=True)
@@ -68,18 +79,52 @@ class Tuned:
     reason: str
 
 
-def tune(system: System, suggest: Suggest, trials: int, tell: Progress = lambda _: None, seed: int = 0) -> Tuned:
-    """Measure up to `trials` configurations of `system`; leaves the better one in force. Raises DataError."""
+def tune(
+    system: System,
+    suggest: Suggest,
+    trials: int,
+    tell: Progress = lambda _: None,
+    seed: int = 0,
+    journal: Journal | None = None,
+) -> Tuned:
+    """Measure up to `trials` configurations of `system`; leaves the better one in force. Raises DataError.
+
+    `journal`: where settings outlive this process; what an earlier run left there is restored first.
+    """
     if frozen := sorted(FROZEN & set(system.levels)):
         raise DataError(f"{system.name}: {frozen[0]} trades durability or security and is never tuned")
-    present = system.present()
-    passed = present
-    try:
-        tuned = _search(system, suggest, trials, present, tell, seed)
-        passed = tuned.values
-        return tuned
-    finally:
-        system.apply(passed)
+    with journal.held() if journal else nullcontext():
+        if journal and _recovered(system, journal):
+            tell("an earlier run was cut off; what was set before it is restored")
+        present, state = system.present(), system.state()
+        if journal:
+            journal.write(state)
+        passed: Values = {}
+        try:
+            tuned = _search(system, suggest, trials, present, tell, seed)
+            passed = {knob: value for knob, value in tuned.values.items() if value != present[knob]}
+            return tuned
+        finally:
+            system.restore(state)
+            if passed:
+                system.apply(passed)
+            if journal:
+                journal.remove()
+
+
+def recover(system: System, journal: Journal) -> bool:
+    """Restore what was set before a run that was cut off; False: there was none. Raises DataError while one runs."""
+    with journal.held():
+        return _recovered(system, journal)
+
+
+def _recovered(system: System, journal: Journal) -> bool:
+    state = journal.read()
+    if state is None:
+        return False
+    system.restore(state)
+    journal.remove()
+    return True
 
 
 def compare(system: System, present: Values, new: Values, pairs: int, seed: int = 0) -> Comparison:

@@ -1,18 +1,24 @@
 """Tuning of a real SQLite and a real PostgreSQL: applied, measured, kept or rolled back."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.errors import DataError
+from remediation.tuning.journal import Journal
 from remediation.tuning.postgresql import BINARIES, Postgresql, server
 from remediation.tuning.sqlite import Sqlite
-from remediation.tuning.tune import System, Values, compare, tune
+from remediation.tuning.tune import System, Values, compare, recover, tune
 from training.learners.search import BayesianSearch
-from training.models.performance_optimizer import PerformanceOptimizer
+from training.models.performance_optimizer import PerformanceAnswer, PerformanceOptimizer
 
 pytestmark = pytest.mark.integration
+POSTGRESQL = pytest.mark.skipif(not (BINARIES / "initdb").exists(), reason=f"no PostgreSQL 15 in {BINARIES}")
 
 
 class Fake(System):
@@ -90,7 +96,7 @@ def test_sqlite_is_measured_and_its_durability_untouched(sqlite: Sqlite, suggest
         sqlite.apply({"synchronous": 0})
 
 
-@pytest.mark.skipif(not (BINARIES / "initdb").exists(), reason=f"no PostgreSQL 15 in {BINARIES}")
+@POSTGRESQL
 def test_postgresql_is_tuned_and_rolled_back(suggest: object) -> None:
     with server() as dsn:
         system = Postgresql(dsn, rows=6_000)
@@ -98,7 +104,95 @@ def test_postgresql_is_tuned_and_rolled_back(suggest: object) -> None:
         found = compare(system, present, {**present, "work_mem": 65536.0}, pairs=3)
         assert found.low <= found.gain <= found.high
         tuned = tune(system, suggest, trials=2)  # type: ignore[arg-type]
-        assert system._before() == tuned.values
+        assert system.present() == tuned.values
         with pytest.raises(DataError, match="fsync"):
             system.apply({"fsync": 0})
         system.close()
+
+
+ODD = {"work_mem": "7001kB", "random_page_cost": "1.2345", "jit": None, "max_parallel_workers_per_gather": None}
+
+
+def _odd(system: Postgresql) -> None:
+    """Settings that are no levels, as an administrator left them."""
+    system.restore(ODD)
+    assert system.present()["work_mem"] == 7001
+
+
+@POSTGRESQL
+def test_postgresql_is_restored_exactly_value_and_source(suggest: object, tmp_path: Path) -> None:
+    with server() as dsn:
+        system = Postgresql(dsn, rows=2_000)
+        _odd(system)
+        present, journal = system.present(), Journal(tmp_path, system.identity())
+        with pytest.raises(RuntimeError, match="no answer"):
+            tune(system, _unanswered, trials=2, journal=journal)
+        assert system.state() == ODD
+        tuned = tune(system, suggest, trials=2, journal=journal)  # type: ignore[arg-type]
+        changed = {knob for knob, value in tuned.values.items() if value != present[knob]}
+        assert {knob for knob in ODD if system.state()[knob] != ODD[knob]} == changed
+        assert journal.read() is None
+        system.close()
+
+
+@POSTGRESQL
+def test_a_killed_run_is_undone_by_restore_and_by_the_next_run(suggest: object, tmp_path: Path) -> None:
+    with server() as dsn:
+        system = Postgresql(dsn, rows=2_000)
+        _odd(system)
+        journal = Journal(tmp_path / "tuning", system.identity())
+        for undo in ("recover", "tune"):
+            _kill_in_the_middle(dsn, journal)
+            assert journal.read() == ODD
+            assert system.state()["work_mem"] == "65536kB"
+            if undo == "recover":
+                assert recover(system, journal)
+                assert not recover(system, journal)
+            else:
+                tune(system, lambda row: PerformanceAnswer(abstained="enough"), trials=1, journal=journal)
+            assert system.state() == ODD
+        _kill_in_the_middle(dsn, journal)
+        environment = {**os.environ, "AIOPS__HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "flows.cli", "tune", "postgresql", "--dsn", dsn, "--restore"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert "set again" in done.stdout, done.stderr
+        assert system.state() == ODD
+        system.close()
+
+
+def test_one_run_at_a_time(suggest: object, tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "fake")
+    with journal.held(), pytest.raises(DataError, match="another process"):
+        tune(Fake(0.5), suggest, trials=1, journal=Journal(tmp_path, "fake"))  # type: ignore[arg-type]
+
+
+def _unanswered(row: object) -> object:
+    raise RuntimeError("no answer")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from remediation.tuning.journal import Journal
+from remediation.tuning.journal import Journal
+from remediation.tuning.postgresql import Postgresql
+from remediation.tuning.tune import tune
+
+class Killed(Postgresql):
+    def run(self):
+        if self.present()["work_mem"] == 65536:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 1.0
+
+class Answer:
+    abstained, decision = None, "try"
+    next = {"work_mem": 65536.0, "random_page_cost": 1.1, "jit": 0.0, "max_parallel_workers_per_gather": 0.0}
+
+path = Path(sys.argv[2])
+tune(Killed(sys.argv[1]), lambda row: Answer, trials=1, journal=Journal(path.parent, path.stem))
+"""
+
+
+def _kill_in_the_middle(dsn: str, journal: Journal) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, dsn, str(journal.path)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL

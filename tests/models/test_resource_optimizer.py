@@ -122,14 +122,14 @@ def test_it_abstains_with_little_history(model: ResourceOptimizer, rows: list[di
 # -- the least it must be able to do ----------------------------------------------------------------------------------
 
 
-def _figures(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
+def _figures(frame: pd.DataFrame, seed: int = 0) -> dict[str, dict[str, float]]:
     model = ResourceOptimizer()
-    fold = next(iter(model.folds(frame)))
+    fold = next(iter(model.folds(frame, seed)))
     checks.fold(model.spec, fold)
     assert fold.play
     assert not set(fold.train["workload"]) & set(fold.test["workload"])
     train, test = inputs(model.spec, fold.train, label=True), inputs(model.spec, fold.test)
-    contenders = {"model": model.build(), **model.baselines()}
+    contenders = {"model": model.build(seed), "strong": model.baselines(seed)["strong"]}
     return {
         name: model.measure(fold, fold.play(learner.fit(train, "ahead"), test)) for name, learner in contenders.items()
     }
@@ -157,9 +157,13 @@ def test_minimum_on_the_reference_set(tmp_path: Path) -> None:
     (tmp_path / "2013-8").mkdir()
     for file in sorted((DATA / "bitbrains_rnd" / "2013-8").iterdir())[::3]:
         (tmp_path / "2013-8" / file.name).symlink_to(file)
-    figures = _figures(build.frame(build.read([("bitbrains_rnd", tmp_path)]), [USAGE_HISTORY], USAGE_AHEAD))
-    model, strong = figures["model"], figures["strong"]
-    assert model["saved_at_equal_violations"] > strong["saved_at_equal_violations"]
-    for resource in ("cpu", "memory"):
-        assert model[f"{resource}_saved"] >= strong[f"{resource}_saved"] - 0.02
-        assert model[f"{resource}_violations"] <= 2 * strong[f"{resource}_violations"]
+    frame = build.frame(build.read([("bitbrains_rnd", tmp_path)]), [USAGE_HISTORY], USAGE_AHEAD)
+    for seed in (0, 1):  # two draws of a third of the machines; the margins are half of the smallest seen in three
+        figures = _figures(frame, seed)
+        model, strong = figures["model"], figures["strong"]
+        for resource, more, fewer in (("cpu", 0.006, 0.5), ("memory", 0.016, 0.75)):
+            saved, violations = f"{resource}_saved_at_equal_violations", f"{resource}_violations_at_equal_savings"
+            assert model[saved] >= strong[saved] + more
+            assert model[violations] <= strong[violations] * fewer
+            assert model[f"{resource}_saved"] >= max(0.55, strong[f"{resource}_saved"])
+            assert model[f"{resource}_violations"] <= min(0.005, 0.85 * strong[f"{resource}_violations"])

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.learners.sizing import SMALLEST, held
+from training.learners.sizing import SMALLEST, exploded, held
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -64,10 +64,11 @@ def record(rows: pd.DataFrame, seen: Floats, label: pd.Series, resources: list[s
 
 def _samples(label: pd.Series, parts: int) -> Floats:
     """Rows × resources × samples, NaN where a row has fewer."""
-    most = max(len(items) for items in label) // parts
-    found = np.full((len(label), parts, most), np.nan)
-    for row, items in enumerate(label):
-        found[row, :, : len(items) // parts] = np.reshape(items, (parts, -1))
+    uses, row = exploded(label, parts)
+    lengths = np.bincount(row, minlength=len(label))
+    within = np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row]
+    found = np.full((len(label), parts, lengths.max(initial=0)), np.nan)
+    found[row, :, within] = uses.T
     return found
 
 

@@ -19,6 +19,7 @@ from training.learners._surrogate import Belief, Floats, believe, scaled
 LEAST_SPREAD = 0.05  # log performance: what a task is expected to vary by when nothing is known
 STARTS = 3  # random ones, where nothing is known
 POOL = 400  # configurations kept of a set of knobs
+FEWEST = 5  # earlier tasks a prior is made from: on inner folds five helped, and one misled
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Search(Learner):
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self.pools: dict[str, dict[str, list[Any]]] = {}
+        self.pools: dict[str, dict[str, Any]] = {}
 
     @abstractmethod
     def choose(self, state: State) -> int:
@@ -103,8 +104,8 @@ class Search(Learner):
         return pd.DataFrame(list(map(self._effects, *self._grouped(frame))), index=frame.index).fillna(0.0)
 
     def prior(self, space: str, candidates: Floats) -> Floats | None:
-        """Expected log gain of each candidate from tasks with the same knobs; None when there were none."""
-        if space not in self.pools:
+        """Expected log gain of each candidate from tasks with the same knobs; None when there were too few."""
+        if self.pools.get(space, {"tasks": 0})["tasks"] < FEWEST:
             return None
         values, mean = (np.asarray(self.pools[space][name], dtype=float) for name in ("values", "gain"))
         x = np.concatenate([scaled(values, values), scaled(values, candidates)])
@@ -243,10 +244,10 @@ def name_of(system: str, knobs: Any) -> str:
     return json.dumps(list(map(str, knobs)))
 
 
-def pool(rows: pd.DataFrame, gain: Floats) -> dict[str, list[Any]]:
-    """Distinct configurations and their mean log gain, evenly thinned to `POOL`."""
+def pool(rows: pd.DataFrame, gain: Floats) -> dict[str, Any]:
+    """Distinct configurations and their mean log gain, evenly thinned to `POOL`; how many tasks they are from."""
     values = np.stack(rows["values"].map(np.asarray).to_list()).astype(float)
     distinct, at = np.unique(values, axis=0, return_inverse=True)
     mean = np.bincount(at.ravel(), gain) / np.bincount(at.ravel())
     kept = np.unique(np.linspace(0, len(distinct) - 1, min(POOL, len(distinct))).astype(int))
-    return {"values": distinct[kept].tolist(), "gain": mean[kept].tolist()}
+    return {"values": distinct[kept].tolist(), "gain": mean[kept].tolist(), "tasks": rows["task"].nunique()}

@@ -72,7 +72,6 @@ class PolicySearch(Search):
 
         if state.prior is None:
             return STRATEGIES.index("improvement")
-
         hidden = observe(state, self.trials).astype("float64")
         for number in range(LAYERS):
             hidden = np.tanh(self.weights[f"weight_{number}"] @ hidden + self.weights[f"bias_{number}"])

@@ -26,8 +26,8 @@ class Sizing(Learner):
     present request, null for none). Requests stay as they are while every resource's wish lies at or below its request
     and above (1 − `band`) of it; else all of them are set. With `hour` (0..23, UTC) they are set in that hour only.
 
-    `predict` gives, for each resource, `<resource>_limit`, and `<resource>_risk`: the share of samples that were
-    above the limit in training where it lay as far above the last hour's peak.
+    `predict` gives, for each resource, `<resource>_limit`, `<resource>_capacity` as given, and `<resource>_risk`: the
+    share of samples that were above the limit in training where it lay as far above the last hour's peak.
     """
 
     FILE = "sizing.json"
@@ -49,8 +49,8 @@ class Sizing(Learner):
         if known.empty:
             raise DataError(f"{label}: no row has a measured use to learn from")
         limit = self._bounded(known, self.wish(known))
-        for number, resource in enumerate(self.resources):
-            use, row = exploded(known[label], number, len(self.resources))
+        uses, row = exploded(known[label], len(self.resources))
+        for number, (resource, use) in enumerate(zip(self.resources, uses, strict=True)):
             over = np.bincount(row, use > limit[row, number] * (1 + 1e-6), len(known)) / np.bincount(row).clip(1)
             self.state["risk"][resource] = _falling(self._headroom(known, resource, limit[:, number]), over)
         return self
@@ -66,9 +66,23 @@ class Sizing(Learner):
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         present = np.minimum(self.columns(frame, "request"), self.columns(frame, "capacity"))
         new = held(self._bounded(frame, self.wish(frame)), present, self.band, self._may_decide(frame))
+        return self._scores(frame, new)
+
+    def replayed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`predict` hour by hour, where what was decided for a `workload` is its request in its next row."""
+        wish, capacity = self._bounded(frame, self.wish(frame)), self.columns(frame, "capacity")
+        may, workload = self._may_decide(frame), pd.factorize(frame["workload"])[0]
+        current, new = np.full((len(frame), len(self.resources)), np.nan), np.empty_like(wish)
+        for at in frame.reset_index(drop=True).groupby("time", sort=True).indices.values():
+            present = np.minimum(current[workload[at]], capacity[at])
+            new[at] = current[workload[at]] = held(wish[at], present, self.band, may[at])
+        return self._scores(frame, new)
+
+    def _scores(self, frame: pd.DataFrame, new: Floats) -> pd.DataFrame:
         scores: dict[str, Floats] = {}
         for number, resource in enumerate(self.resources):
             scores[f"{resource}_limit"] = new[:, number]
+            scores[f"{resource}_capacity"] = frame[f"{resource}_capacity"].to_numpy("float64")
             headroom = self._headroom(frame, resource, new[:, number])
             scores[f"{resource}_risk"] = np.interp(headroom, *self.state["risk"][resource])
         return pd.DataFrame(scores, index=frame.index)
@@ -91,16 +105,18 @@ class Sizing(Learner):
 
     def _headroom(self, frame: pd.DataFrame, resource: str, limit: Floats) -> Floats:
         """How far the limit lies above what was used in the last hour, as a logarithm."""
-        return np.asarray(np.log(limit) - np.log(self.statistic(frame, resource, "peak_1h").to_numpy()))
+        return np.asarray(np.log(limit) - np.log(self.statistic(frame, resource, "peak_1h")))
 
     def columns(self, frame: pd.DataFrame, name: str) -> Floats:
         """Rows × resources of `<resource>_<name>`."""
         return frame[[f"{resource}_{name}" for resource in self.resources]].to_numpy("float64", na_value=np.nan)
 
-    def statistic(self, frame: pd.DataFrame, resource: str, name: str) -> pd.Series:
+    def statistic(self, frame: pd.DataFrame, resource: str, name: str) -> Floats:
         """`<resource>_<name>`, but never nothing: a ten-thousandth of the capacity at least."""
-        least = SMALLEST * frame[f"{resource}_capacity"].astype("float64")
-        return frame[f"{resource}_{name}"].astype("float64").clip(lower=least)
+        values, capacity = (
+            frame[f"{resource}_{each}"].to_numpy("float64", na_value=np.nan) for each in (name, "capacity")
+        )
+        return np.maximum(values, SMALLEST * capacity)
 
     def _may_decide(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
         if self.hour is None:
@@ -143,8 +159,11 @@ def _falling(headroom: Floats, rate: Floats) -> list[list[float]]:
     return [known.tolist(), fitted[first].tolist()]
 
 
-def exploded(label: pd.Series, part: int, parts: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """The values of one of `parts` equal pieces of every list, end to end, and the position of each one's row."""
-    lengths = label.map(len).to_numpy() // parts
-    values = [np.asarray(items)[part * size : (part + 1) * size] for items, size in zip(label, lengths, strict=True)]
-    return np.concatenate(values).astype("float64"), np.repeat(np.arange(len(label)), lengths)
+def exploded(label: pd.Series, parts: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """`parts` × samples: the equal pieces of every list, end to end; and the position of each sample's row."""
+    whole = np.fromiter(map(len, label), dtype=np.int64, count=len(label))
+    lengths, begins = whole // parts, np.cumsum(whole) - whole
+    row = np.repeat(np.arange(len(label)), lengths)
+    first = (begins - (np.cumsum(lengths) - lengths))[row] + np.arange(len(row))
+    values = np.concatenate(label.to_list()).astype("float64")
+    return np.stack([values[first + part * lengths[row]] for part in range(parts)]), row

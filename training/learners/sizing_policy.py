@@ -132,7 +132,7 @@ class SizingPolicy(Sizing):
         return np.stack([self._seen_of(frame, resource) for resource in self.resources], axis=1)
 
     def _seen_of(self, frame: pd.DataFrame, resource: str) -> Floats:
-        logs = {name: np.log(self.statistic(frame, resource, name).to_numpy()) for name in START}
+        logs = {name: np.log(self.statistic(frame, resource, name)) for name in START}
         p99 = logs["p99"]
         utilised = p99 - np.log(frame[f"{resource}_capacity"].to_numpy("float64"))
         features = [

@@ -9,6 +9,7 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from tests.models import tiny
 from training import card, catalog, gates, plots
@@ -99,6 +100,39 @@ def test_anomaly_shows_scores_threshold_and_labels(model: Model) -> None:
     _, timeline = found["plots/tiny.png"].axes
     assert [text.get_text() for text in timeline.get_legend().get_texts()] == ["score", "threshold", "anomaly (label)"]
     assert len(_png(found["plots/tiny.png"])) > 5000
+
+
+def _policy(model: Model, truth: pd.DataFrame, scores: dict[str, pd.DataFrame]) -> Figure:
+    summary = pd.DataFrame(columns=["dataset", "contender", "metric", "mean", "low", "high", "n", "method"])
+    found = plots.figures(
+        replace(model.spec, task="policy"),
+        Evaluation(pd.DataFrame(), summary, summary, [Scored("tiny", truth, scores)]),
+    )
+    assert len(_png(found["plots/tiny.png"])) > 5000
+    return found["plots/tiny.png"]
+
+
+def test_policy_shows_savings_against_violations(model: Model) -> None:
+    truth = pd.DataFrame({"dataset": "tiny", "host": "h1", "failed": [[1.0, 3.0, 5.0, 5.0]] * 9 + [None]})
+    limits = {"cpu_limit": 2.0, "cpu_capacity": 10.0, "memory_limit": 6.0, "memory_capacity": 8.0}
+    scores = {
+        name: pd.DataFrame(
+            {key: value * (k if "limit" in key else 1) for key, value in limits.items()}, index=range(10)
+        )
+        for name, k in (("model", 1), ("naive", 0.5))
+    }
+    cpu, memory = _policy(model, truth, scores).axes
+    points = [[(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines] for axes in (cpu, memory)]
+    assert points == [[(0.5, 0.8), (0.5, 0.9)], [(0.0, 0.25), (1.0, 0.625)]]
+    assert [text.get_text() for text in cpu.get_legend().get_texts()] == ["model", "naive"]
+
+
+def test_policy_shows_gain_by_trial(model: Model) -> None:
+    truth = pd.DataFrame({"dataset": "tiny", "host": ["a", "a", "a", "b"], "failed": 1.0})
+    trials = pd.DataFrame({"trial_0": [2, 1, np.nan, 1], "trial_1": [1, 2, np.nan, 1]})
+    gain = np.log1p([0.4, 0.2, np.nan, 0.0])
+    (axes,) = _policy(model, truth, {"model": trials.assign(gain=gain)}).axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0, (0.2 + 0.4) / 4, (0.4 + 0.4) / 4])
 
 
 def test_card_says_what_a_user_must_know(model: Model, evaluation: Evaluation) -> None:

@@ -5,7 +5,8 @@ import pandas as pd
 
 from training import metrics_search
 from training.learners._surrogate import believe, scaled
-from training.learners.search import BayesianSearch, RandomSearch, TransferSearch
+from training.learners.search import FEWEST, BayesianSearch, RandomSearch, TransferSearch
+from training.learners.search_tpe import ParzenSearch
 
 
 def _rows(task: str, shift: float, seed: int = 0) -> pd.DataFrame:
@@ -25,16 +26,28 @@ def test_the_belief_passes_through_what_was_measured() -> None:
 
 
 def test_searches_try_nothing_twice_and_guided_ones_find_more() -> None:
-    train, test = _rows("one", 0.0), _rows("two", 0.5)
+    train, test = pd.concat([_rows(f"one {n}", 0.1 * n) for n in range(FEWEST)], ignore_index=True), _rows("two", 0.5)
     regret = {}
-    for learner in (RandomSearch(), BayesianSearch(), TransferSearch()):
+    for learner in (RandomSearch(), BayesianSearch(), TransferSearch(), ParzenSearch()):
         played = metrics_search.play(learner.fit(train, "performance"), test, test["performance"])
-        assert (played.notna().sum() == metrics_search.TRIALS).all()
+        assert (played.filter(like="trial_").notna().sum() == metrics_search.TRIALS).all()
         regret[type(learner).__name__] = metrics_search.search(test, played, "performance")["regret"]
     assert regret["TransferSearch"] <= regret["BayesianSearch"] < regret["RandomSearch"]
+    assert regret["ParzenSearch"] < regret["RandomSearch"]
+
+
+def test_few_earlier_tasks_are_no_prior() -> None:
+    few = pd.concat([_rows(f"one {n}", 0.0) for n in range(FEWEST - 1)], ignore_index=True)
+    test = _rows("two", 0.0)
+    assert TransferSearch().fit(few, "performance").start(test, 10).prior is None
+    enough = pd.concat([few, _rows("one more", 0.0)], ignore_index=True)
+    prior = TransferSearch().fit(enough, "performance").start(test, 10).prior
+    assert prior is not None
+    assert prior.argmax() == test["performance"].argmax()
 
 
 def test_a_table_smaller_than_the_trials_is_tried_whole() -> None:
     test = _rows("two", 0.0).head(4)
     played = metrics_search.play(BayesianSearch().fit(test, "performance"), test, test["performance"])
     assert played.notna().all(axis=None)
+    assert (played["gain"] == 0).all()  # none of the four is as fast as the baseline
