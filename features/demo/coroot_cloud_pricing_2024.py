@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ _REGIONS = {
 
 
 def write(target: Path, random: np.random.Generator) -> None:
-    content = {day: {cloud: {"compute": {}} for cloud in CLOUDS} for day in range(0, _DAYS + 1, 2)}
+    content: dict[int, Any] = {day: {cloud: {"compute": {}} for cloud in CLOUDS} for day in range(0, _DAYS + 1, 2)}
     for cloud in CLOUDS:
         machines = [name for name in _NAMES[cloud] if chosen(name)]
         for region in _REGIONS[cloud].split():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-_GAP, _TICKS = 195, 9000
+_GAP, _TICKS = 195, 5000
 _LASTS = {"us-east-1a": (0.01, 0.03), "us-east-1c": (0.02, 0.01), "us-west-2b": (0.01, 0.004)}  # chance to come, to go
 
 

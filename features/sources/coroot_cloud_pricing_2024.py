@@ -43,7 +43,7 @@ class CloudPricing(Source):
                 prices = list(_prices(json.loads(gzip.decompress(path.read_bytes()))))
             except (ValueError, OSError, EOFError, AttributeError, KeyError, TypeError, zlib.error) as error:
                 raise DataError(
-                    f"{path} is no price list ({error}); it must hold {{cloud: {{compute: {{region: {{type: prices}}}}}}}}"
+                    f"{path} is no price list ({error}); it must hold cloud, compute, region, type and its prices"
                 ) from None
             yield Batch("metrics", _points(prices, time))
 
