@@ -138,7 +138,8 @@ def _moves(past: Floats, ago: Floats) -> tuple[Floats, Floats, Floats]:
     moved = steps > CALM
     since = np.full(len(past), ago[0])
     some = moved.any(axis=1)
-    since[some] = ago[-1 - np.argmax(moved[some][:, ::-1], axis=1)]
+    if some.any():
+        since[some] = ago[-1 - np.argmax(moved[some][:, ::-1], axis=1)]
     return steps.sum(axis=1) / count, moved.sum(axis=1) / count, np.log1p(since)
 
 
