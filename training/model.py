@@ -90,7 +90,7 @@ class Spec:
     purpose: str
     algorithm: str
     route: str
-    task: Literal["classification", "multiclass", "anomaly", "forecast", "policy", "ranking"]
+    task: Literal["classification", "multiclass", "anomaly", "forecast", "panel", "policy", "ranking"]
     views: tuple[View, ...]
     labels: View
     label: str
