@@ -123,7 +123,7 @@ class _Found:
             draws = max(2, self.draws // (2 * count))
             self.drawn[fold.dataset].append(intervals.drawn(self.model, fold, scores, draws, seed, index))
         if first:
-            self.scored.append(_kept(self.model.spec, fold, scores))
+            self.scored.append(kept(self.model.spec, fold, scores))
 
     def evaluation(self, seeds: list[int]) -> Evaluation:
         """All of it, summarised."""
@@ -155,7 +155,7 @@ def _judge(model: Model, fold: Fold, seed: int, probe: bool) -> dict[str, tuple[
     return judged
 
 
-def _kept(spec: Spec, fold: Fold, scores: dict[str, pd.DataFrame]) -> Scored:
+def kept(spec: Spec, fold: Fold, scores: dict[str, pd.DataFrame]) -> Scored:
     """What was judged (data set, entity, time, all of the label's view) and the scores without their sequences."""
     wanted = {"dataset", "time", spec.labels.entity, *spec.labels.columns.model_fields}
     shown = {contender: _drawn(found) for contender, found in scores.items()}

@@ -20,6 +20,7 @@ from training.evaluate import inputs
 from training.model import Model
 
 ROWS, STRETCH = 8_000, 500  # of the reference set, and of one entity: enough to fit, few enough to be quick
+SOME = 40  # rows asked
 
 
 @pytest.fixture(params=(*plugins.names(catalog.PACKAGE), tiny.NAME))
@@ -61,9 +62,12 @@ def fitted(model: Model, reference: Reference) -> Model:
 
 @pytest.fixture
 def rows(model: Model, reference: Reference) -> list[dict[str, Any]]:
-    """Some real rows, as plain values."""
+    """Some real rows, the last ones of entities all over the data, as plain values."""
     known = reference.frame[reference.frame[model.spec.label].notna()]
-    return signature.records(inputs(model.spec, known.tail(40)))
+    entities = known.groupby(model.spec.labels.entity, sort=False)
+    ends = entities.tail(-(-SOME // entities.ngroups))
+    some = np.unique(np.linspace(0, len(ends) - 1, SOME).astype(int))
+    return signature.records(inputs(model.spec, ends.iloc[some]))
 
 
 _READ: dict[str, Reference] = {}

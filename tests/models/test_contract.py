@@ -18,9 +18,9 @@ from features import source
 from infra.errors import DataError, SettingsError
 from tests.models import tiny
 from tests.models.conftest import Reference
-from training import catalog, checks, signature
-from training.evaluate import inputs
-from training.model import Answer, Model
+from training import catalog, checks, plots, signature
+from training.evaluate import MODEL, Evaluation, inputs, kept
+from training.model import Answer, Fold, Model
 
 FRAMEWORKS = ("torch", "xgboost", "lightgbm", "pytorch_lightning", "lightning", "prophet", "transformers", "sklearn")
 SCALE = 20_000  # rows; a million is the same fifty times, as nothing may grow faster than the input
@@ -89,6 +89,17 @@ def test_measures_what_headline_and_targets_name(model: Model, reference: Refere
     named = [model.spec.headline, *(target.metric for target in model.spec.targets)]
     wanted = {metric.rpartition("/")[2] for metric in named}
     assert wanted <= set(measured) | {"fit_seconds", "predict_seconds"}
+
+
+def test_its_pictures_are_drawn(model: Model, fitted: Model, reference: Reference) -> None:
+    assert fitted.learner
+    fold = next(iter(model.folds(reference.frame)))
+    rows = inputs(model.spec, fold.test)
+    scores = fold.play(fitted.learner, rows) if fold.play else fitted.learner.predict(rows)
+    part = kept(model.spec, Fold("some", fold.train, fold.test), {MODEL: scores})
+    empty = pd.DataFrame(columns=["dataset", "contender", "metric", "mean", "low", "high"])
+    drawn = plots.figures(model.spec, Evaluation(empty, empty, empty, [part]))
+    assert sorted(drawn) == ["plots/comparison.png", "plots/some.png"]
 
 
 def test_frame_passes_the_checks(model: Model, reference: Reference) -> None:

@@ -98,7 +98,7 @@ def train(samples: Samples, truth: Floats, base: Floats, scaling: Scaling, seed:
     chance = scaling.state["chance"]
     usual = scaling.reach(samples)
     known = ~np.isnan(truth) & (usual > CALM)[:, None]
-    unit = 1.0 if chance else float(np.mean(np.abs(truth[known]))) or 1.0
+    unit = 1.0 if chance or not known.any() else float(np.mean(np.abs(truth[known]))) or 1.0
     grid, static = scaling(samples)
     parts = (grid, static, np.nan_to_num(truth) / unit, known, base, usual / unit)
     rows = np.unique(samples.row[known.any(axis=1)])
@@ -107,6 +107,8 @@ def train(samples: Samples, truth: Floats, base: Floats, scaling: Scaling, seed:
         torch.manual_seed(seed)
         random = np.random.default_rng(seed)
         network = PanelAttention(grid.shape[1], static.shape[1], truth.shape[1])
+        if not len(rows):
+            return network.eval()  # nothing moved: persistence, as it begins
         optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
         for _ in range(STEPS):

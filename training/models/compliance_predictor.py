@@ -75,7 +75,7 @@ class CompliancePredictor(Model):
         purpose="which policies a change to infrastructure code will break, before it lands",
         algorithm="LightGBM over (change, policy) pairs; a change's risk is that of at least one newly broken policy",
         route="predict/compliance",
-        task="ranking",
+        task="classification",
         views=(IAC_CHANGES,),
         labels=IAC_OUTCOMES,
         label="introduced",

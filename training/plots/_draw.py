@@ -35,11 +35,16 @@ def base_rate(axes: Axes, truth: pd.Series) -> None:
 
 
 def pooled(spec: Spec, parts: list[Scored], contender: str, column: str) -> tuple[pd.Series, pd.DataFrame]:
-    """Truth and scores of the judged rows of all folds that have a score."""
+    """Truth and scores of the judged rows of all folds that have a score; a label in words is a yes unless empty."""
     truth = pd.concat([part.truth[spec.label] for part in parts], ignore_index=True)
     scores = pd.concat([part.scores[contender] for part in parts], ignore_index=True)
     judged = truth.notna() & scores[column].notna()
-    return truth[judged].astype(float), scores[judged]
+    yes = (
+        truth[judged]
+        if pd.api.types.is_numeric_dtype(truth)
+        else truth[judged].map(lambda value: value not in ("", False))
+    )
+    return yes.astype(float), scores[judged]
 
 
 def colour(contender: str, position: int) -> str:

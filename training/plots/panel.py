@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,14 +30,16 @@ def draw(spec: Spec, dataset: str, parts: list[Scored]) -> Figure:
 
 
 def _means(part: Scored) -> tuple[np.ndarray, np.ndarray]:
-    scores = part.scores[MODEL]
-    horizons = max(int(scores[f"forecast_{n}"].notna().any()) * n for n in (1, 2) if f"forecast_{n}" in scores)
-    came = part.truth["future"].map(lambda future: _mean(future, max(horizons, 1))).to_numpy(dtype=float)
-    told = scores["forecast_1"].to_numpy(dtype=float)
+    rows = zip(part.truth["future"], part.truth["newest_values"], strict=True)
+    came = np.array([_mean(future, len(newest)) for future, newest in rows], dtype=float)
+    told = part.scores[MODEL]["forecast_1"].to_numpy(dtype=float)
     known = ~np.isnan(came) & ~np.isnan(told)
     return came[known], told[known]
 
 
-def _mean(future: object, horizons: int) -> float:
-    values = np.asarray(future, dtype=float).reshape(-1, horizons)[:, 0]
+def _mean(future: Any, places: int) -> float:
+    """Mean over the places of what came after the nearest horizon; NaN where none is known."""
+    if future is None or not len(future):
+        return float("nan")
+    values = np.asarray(future, dtype=float).reshape(places, -1)[:, 0]
     return float(values[values >= 0].mean()) if (values >= 0).any() else float("nan")
