@@ -28,9 +28,10 @@ def train(
 ) -> None:
     """Bring the features up to date, train models, register them, and promote those that pass every gate."""
     from features import pipeline
-    from training import catalog, trainer
+    from training import catalog, registry, trainer
 
     chosen = catalog.enabled(tuple(names or ()))
+    registry.require()
     with progress("Training") as tell:
         pipeline.prepare(
             catalog.features(chosen), lambda text: tell("Data", text), registered=catalog.features(catalog.enabled())

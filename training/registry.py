@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from infra.errors import NotFound
+from infra.errors import NotFound, UserError
 from infra.settings import ROOT, settings
 from training import catalog, provenance, signature
 from training.model import Model
@@ -80,6 +80,19 @@ class Record:
 def address() -> str:
     """The tracking server (or database) in force."""
     return os.environ.get("MLFLOW_TRACKING_URI") or settings().url("mlflow")
+
+
+def require() -> None:
+    """Raise UserError unless the registry answers: a training that cannot be registered should not begin."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _client().search_registered_models(max_results=1)
+    except MlflowException as error:
+        raise UserError(
+            f"the model registry at {address()} does not answer ({error.error_code}); `aiops up` starts it, and "
+            "MLFLOW_TRACKING_URI=sqlite:///FILE does without a server"
+        ) from error
 
 
 def log(model: Model, examples: pd.DataFrame, record: Record) -> Version:
