@@ -89,10 +89,7 @@ def require() -> None:
     try:
         _client().search_registered_models(max_results=1)
     except MlflowException as error:
-        raise UserError(
-            f"the model registry at {address()} does not answer ({error.error_code}); `aiops up` starts it, and "
-            "MLFLOW_TRACKING_URI=sqlite:///FILE does without a server"
-        ) from error
+        raise UserError(f"the model registry at {address()} does not answer; `aiops up` starts it") from error
 
 
 def log(model: Model, examples: pd.DataFrame, record: Record) -> Version:

@@ -98,7 +98,7 @@ def test_broken_settings_are_one_sentence_and_code_2(tmp_path):
 
 
 def test_training_without_a_registry_stops_before_any_work(tmp_path):
-    done = program("train", AIOPS__HOME=str(tmp_path), MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    done = program("train", AIOPS__HOME=str(tmp_path), AIOPS__STACK__PORTS__MLFLOW="9")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "registry at http://127.0.0.1:9 does not answer" in done.stderr and "`aiops up` starts it" in done.stderr
     assert not (tmp_path / "lake").exists()
