@@ -3,6 +3,7 @@
 .PHONY: help run test check checkov env lock clean preflight
 
 PYTHON ?= python3.11
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -23,8 +24,8 @@ help: ## show this list
 run: $(STAMP) ## run the whole loop on real data; the stack stays up (stop it with .venv/bin/aiops down)
 	@$(BIN)/aiops run
 
-test: $(STAMP) ## run the tests; ARGS="-k name" chooses some
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run the tests, two at a time; JOBS=1: one at a time; ARGS="-k name" chooses some
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	@$(BIN)/ruff check .
