@@ -24,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def train(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all when left out.")] = None,
-    profile: Annotated[Literal["default", "full"], typer.Option(help="One seed, or five.")] = "default",
+    profile: Annotated[
+        Literal["default", "full"],
+        typer.Option(help="One seed, and the newest folds of long ones; or five, all folds, and what takes longer."),
+    ] = "default",
 ) -> None:
     """Bring the features up to date, train models, register them, and promote those that pass every gate."""
     from features import pipeline
@@ -50,6 +53,9 @@ def benchmark(
     test: Annotated[Path | None, typer.Option(help="Judge on this folder of the same layout.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also what `aiops train --profile full` makes, where that is another model.")
+    ] = False,
 ) -> None:
     """Measure a model by its protocol, beside a naive rule and a strong simple model.
 
@@ -66,7 +72,7 @@ def benchmark(
 
     for model in catalog.enabled() if name is None else (name,):
         with progress(f"Benchmark of {model}") as tell:
-            report = bench.benchmark(model, train, test, json_file, seeds, steps(tell))
+            report = bench.benchmark(model, train, test, json_file, seeds, steps(tell), full=full)
         bench.show(report, out())
 
 

@@ -5,7 +5,7 @@ The JSON report (`Report.content`), schema 1; a key is never renamed or removed 
     schema, model, date (UTC), git_sha, command, protocol, seeds, synthetic, seconds, peak_memory_bytes
     data      {data set: {rows, judged, positive, digest}}  rows: all; judged: labelled; positive: null if not binary
     results   [{dataset, metric, contender, mean, ci_low, ci_high, n, method}]  dataset `mean`: over data sets;
-              contender: model, strong, naive; null where nothing was measured; method: see `training.intervals`
+              contender: model, strong, naive, ...; null where nothing was measured; method: see `training.intervals`
     targets   [{metric, direction, bound, value, met, source, baseline}]
 
 `BENCHMARKS.md` holds the newest such report of every model on its reference sets; each is a section between two
@@ -94,11 +94,13 @@ def benchmark(
     seeds: int = 5,
     progress: Progress | None = None,
     page: Path = FILE,
+    full: bool = False,
 ) -> Report:
     """Score model `name` and its baselines; writes `json_file`, and `page` when run on the reference sets.
 
     `train`, `test`: folders in the layout of one of the model's reference sets. Both: learn from one, judge what only
     the other has. Only `test`: learn from the reference set. Only `train`: the model's protocol on that folder.
+    `full`: beside it stands the contender `full`, with the options of that profile, where the model has any.
     Raises DataError when a folder holds no reference set's layout, or nothing is left to judge.
     """
     start = time.monotonic()
@@ -114,9 +116,11 @@ def benchmark(
         learnt, data = _parts(model, train, test)
         folds = lambda seed: model.given(learnt, data)  # noqa: E731
     checks.frame(model.spec, data)
-    evaluation = evaluate(model, folds, range(seeds), progress)
+    others = {"full": catalog.make(name, "full").build} if full and model.spec.thorough else {}
+    evaluation = evaluate(model, folds, range(seeds), progress, others=others)
     outcomes = gates.outcomes(model.spec, evaluation)
-    content = _content(model, evaluation, outcomes, data, _command(name, train, test, seeds), time.monotonic() - start)
+    command = _command(name, train, test, seeds, bool(others))
+    content = _content(model, evaluation, outcomes, data, command, time.monotonic() - start)
     report = Report(model, evaluation, outcomes, content)
     if json_file:
         json_file.write_text(json.dumps(report.content, indent=1, allow_nan=False) + "\n")
@@ -246,8 +250,6 @@ def _counts(entry: dict[str, Any]) -> str:
     return f"{entry['judged']} labelled rows{positive}"
 
 
-def _command(name: str, train: Path | None, test: Path | None, seeds: int) -> str:
-    parts = [("--train", train), ("--test", test)]
-    return " ".join(
-        [f"aiops benchmark {name}", *(f"{flag} {path.name}" for flag, path in parts if path), f"--seeds {seeds}"]
-    )
+def _command(name: str, train: Path | None, test: Path | None, seeds: int, full: bool) -> str:
+    folders = (f"{flag} {path.name}" for flag, path in (("--train", train), ("--test", test)) if path)
+    return " ".join([f"aiops benchmark {name}", *folders, f"--seeds {seeds}", *(["--full"] if full else [])])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +16,14 @@ import pandas as pd
 from infra.errors import DataError
 from training import checks, intervals
 from training.intervals import DRAWS, MEAN, SECONDS
+from training.learner import Learner
 from training.model import Fold, Model, Spec
 
 MODEL = "model"
 SYSTEM = 5  # times fewer draws of a system, whose every draw measures all of its parts
 Progress = Callable[[str, float], None]  # what is being done; share of the work done, 0..1
 Folds = Callable[[int], Iterable[Fold]]  # seed → the folds
+Contenders = Mapping[str, Callable[[int], Learner]]  # name → seed → unfitted learner
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,21 @@ def inputs(spec: Spec, frame: pd.DataFrame, label: bool = False) -> pd.DataFrame
 
 
 def evaluate(
-    model: Model, folds: Folds, seeds: Iterable[int] = (0,), progress: Progress | None = None, draws: int = DRAWS
+    model: Model,
+    folds: Folds,
+    seeds: Iterable[int] = (0,),
+    progress: Progress | None = None,
+    draws: int = DRAWS,
+    others: Contenders | None = None,
 ) -> Evaluation:
-    """Fit and score the model and each baseline on every fold of every seed.
+    """Fit and score the model, each baseline and `others` on every fold of every seed.
 
     Learners are fitted on the Row's columns and the label (null labels are history) and score rows without any label
     column. Raises DataError when a fold leaks (see `training.checks`) or nothing can be judged. Same inputs, same
     figures; only the times differ.
     """
     seeds, tell = list(seeds), progress or (lambda what, share: None)
-    found = _Found(model, draws)
+    found = _Found(model, draws, others or {})
     for position, seed in enumerate(seeds):
         parts = _grouped(folds(seed))
         if not parts:
@@ -99,8 +106,8 @@ def evaluate(
 class _Found:
     """What is gathered while folds are judged."""
 
-    def __init__(self, model: Model, draws: int) -> None:
-        self.model, self.draws = model, draws
+    def __init__(self, model: Model, draws: int, others: Contenders) -> None:
+        self.model, self.draws, self.others = model, draws, others
         self.figures: list[dict[str, object]] = []
         self.drawn: dict[str, list[pd.DataFrame]] = defaultdict(list)
         self.alone: set[str] = set()  # data sets of one fold
@@ -109,7 +116,9 @@ class _Found:
 
     def take(self, fold: Fold, index: int, count: int, seed: int, overlap: float, first: bool) -> None:
         """Judge fold `index` of `count` of its data set; `first`: it is the first seed."""
-        judged = _judge(self.model, fold, seed, probe=first and index == 0)
+        learners = {MODEL: self.model.build(seed), **self.model.baselines(seed)}
+        learners |= {name: build(seed) for name, build in self.others.items()}
+        judged = _judge(self.model, learners, fold, probe=first and index == 0)
         for contender, (_, values) in judged.items():
             key = {"dataset": fold.dataset, "contender": contender, "seed": seed, "fold": index}
             self.figures += [{**key, "metric": metric, "value": value} for metric, value in values.items()]
@@ -134,12 +143,14 @@ class _Found:
         return Evaluation(runs, summary, intervals.summary(runs[last], alone, {}, sets), self.scored, len(seeds))
 
 
-def _judge(model: Model, fold: Fold, seed: int, probe: bool) -> dict[str, tuple[pd.DataFrame, dict[str, float]]]:
+def _judge(
+    model: Model, learners: Mapping[str, Learner], fold: Fold, probe: bool
+) -> dict[str, tuple[pd.DataFrame, dict[str, float]]]:
     """Each contender's scores of the test part (its index), and the metrics with the seconds spent."""
     checks.fold(model.spec, fold)
     train, rows = inputs(model.spec, fold.train, label=True), inputs(model.spec, fold.test)
     judged = {}
-    for name, learner in {MODEL: model.build(seed), **model.baselines(seed)}.items():
+    for name, learner in learners.items():
         start = time.perf_counter()
         learner.fit(train, model.spec.label)
         fitted = time.perf_counter()

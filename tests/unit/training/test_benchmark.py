@@ -85,6 +85,18 @@ def test_reference_sets_fill_page_and_report(write: Write, tmp_path: Path) -> No
     assert "\n| [tiny_scorer](#tiny_scorer) | roc_auc | 0." in text
 
 
+def test_the_full_profile_stands_beside_the_model(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("reference", 0, 150)
+    kind, page = catalog.load(tiny.NAME), tmp_path / "page.md"
+    assert "full" not in set(benchmark.benchmark(tiny.NAME, seeds=1, page=page, full=True).evaluation.runs["contender"])
+    monkeypatch.setattr(kind, "spec", replace(kind.spec, thorough={"strength": 2.0}))
+    report = benchmark.benchmark(tiny.NAME, seeds=1, page=page, full=True)
+    assert "full" in set(report.evaluation.runs["contender"])
+    assert report.content["command"] == "aiops benchmark tiny_scorer --seeds 1 --full"
+
+
 def test_a_second_run_replaces_its_own_section_only() -> None:
     page = benchmark.merged(benchmark.HEAD, "b_model", "## b_model\n\nreplaced")
     page = benchmark.merged(page, "a_model", "<!-- row a_model | f1 -->\n\n## a_model\n\nkept")
