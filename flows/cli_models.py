@@ -28,10 +28,12 @@ def train(
         Literal["default", "full"],
         typer.Option(help="One seed, and the newest folds of long ones; or five, all folds, and what takes longer."),
     ] = "default",
+    jobs: Annotated[int, typer.Option(min=0, help="How many at a time; 0: one a core, at most two.")] = 0,
 ) -> None:
     """Bring the features up to date, train models, register them, and promote those that pass every gate."""
     from features import pipeline
-    from training import catalog, registry, trainer
+    from training import catalog, registry
+    from training.jobs import train_all
 
     chosen = catalog.enabled(tuple(names or ()))
     registry.require()
@@ -39,7 +41,7 @@ def train(
         pipeline.prepare(
             catalog.features(chosen), lambda text: tell("Data", text), registered=catalog.features(catalog.enabled())
         )
-        trained = trainer.train_all(chosen, profile=profile, progress=steps(tell))
+        trained = train_all(chosen, profile=profile, progress=steps(tell), jobs=jobs)
     for one in trained:
         out().print(str(one))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -72,13 +71,6 @@ def train(
     seconds, memory = time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     tell(f"{version}", 1.0)
     return Trained(version, decision, found, len(data), seconds, memory)
-
-
-def train_all(
-    names: Iterable[str] = (), seed: int = 0, profile: str = "default", progress: Progress | None = None
-) -> list[Trained]:
-    """Train the asked or all enabled models, one after another."""
-    return [train(name, seed, profile, progress) for name in catalog.enabled(tuple(names))]
 
 
 def due(name: str, now: datetime | None = None) -> bool:
