@@ -60,6 +60,7 @@ def pivot(evaluation: Evaluation, outcomes: Iterable[Outcome] = (), times: bool 
     summary = evaluation.summary if times else evaluation.summary[~evaluation.summary["metric"].isin(SECONDS)]
     if summary["dataset"].nunique() == 2:  # one data set and its mean are the same figures
         summary = summary[summary["dataset"] != MEAN]
+    summary = summary[summary.groupby(["dataset", "metric"])["mean"].transform("count") > 0]  # measured on this set
     cells = summary.assign(text=[shown(*values) for values in summary[["mean", "low", "high"]].to_numpy()])
     rows = pd.MultiIndex.from_frame(summary[["dataset", "metric"]].drop_duplicates())
     table = cells.pivot(index=["dataset", "metric"], columns="contender", values="text").reindex(rows).fillna("–")
@@ -77,7 +78,8 @@ def shown(mean: float, low: float, high: float) -> str:
     """`0.912 [0.880, 0.940]`; without the bracket when there is no interval."""
     if math.isnan(mean):
         return "–"
-    return f"{mean:.3f}" if math.isnan(low) or math.isnan(high) else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    told, least, most = (f"{round(value, 3) + 0.0:.3f}" for value in (mean, low, high))  # no minus before a nought
+    return told if math.isnan(low) or math.isnan(high) else f"{told} [{least}, {most}]"
 
 
 def _sentence(text: str) -> str:

@@ -162,3 +162,11 @@ def test_figures_have_their_bounds_and_targets(model: Model, evaluation: Evaluat
     assert card.shown(0.5, float("nan"), float("nan")) == "0.500"
     assert card.shown(float("nan"), 0, 1) == "–"
     assert card.shown(0.5, 0.4, 0.6) == "0.500 [0.400, 0.600]"
+    assert card.shown(-0.0002, -0.0004, 0.6) == "0.000 [0.000, 0.600]"
+
+
+def test_what_a_set_does_not_measure_is_left_out(evaluation: Evaluation) -> None:
+    some = evaluation.summary.iloc[[0]]
+    never = some.assign(metric="never", mean=float("nan"))
+    table = card.pivot(replace(evaluation, summary=pd.concat([some, never])))
+    assert list(table.index) == [(some["dataset"].iloc[0], some["metric"].iloc[0])]
