@@ -65,3 +65,9 @@ def test_a_second_run_trains_nothing_and_repairs_again(finished, stack_environme
     assert "not due yet: anomaly_detector, churn_predictor, failure_predictor" in again.stderr
     verified = aiops("audit", "verify", environment=stack_environment)
     assert (verified.returncode, "holds" in verified.stdout) == (0, True), verified.stdout + verified.stderr
+
+
+def test_two_models_are_trained_at_a_time(finished, stack_environment):
+    done = aiops("train", "churn_predictor", LATER, "--jobs", "2", environment={**stack_environment, **NOWHERE})
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "churn_predictor v2" in done.stdout and f"{LATER} v2" in done.stdout
