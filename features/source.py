@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from features.schema import conform
 from infra import plugins
+
+# For publishers that give no dates: one fixed moment keeps records joinable and is obviously not live.
+NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)

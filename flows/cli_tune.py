@@ -30,13 +30,20 @@ def tune(
     system: Annotated[Literal["postgresql", "sqlite"], typer.Argument(help="What is tuned.")],
     trials: Annotated[int, typer.Option(min=1, max=100, help="How many configurations are measured.")] = 8,
     dsn: Annotated[
-        str | None, typer.Option(help="PostgreSQL to tune; when left out, a temporary server of our own.")
+        str | None,
+        typer.Option(
+            help="PostgreSQL to tune, by a synthetic workload of ours, not by its own; "
+            "when left out, a temporary server of our own."
+        ),
     ] = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="Only undo a run on --dsn that was cut off; measure nothing.")
     ] = False,
 ) -> None:
     """Measure configurations that the running prediction API suggests; keep the best, or roll back.
+
+    What is measured is a synthetic workload of our own (sorts, joins, look-ups), also on the server that --dsn names:
+    a gain there says nothing certain of the queries that it serves otherwise.
 
     Runs alternate between the present and the new configuration, and only an interval above zero counts as a gain.
     Settings that trade durability or security are never touched. Whatever fails, what was set before is

@@ -31,17 +31,23 @@ def readable(place: Path) -> bool:
 def read(place: Path, root: Path) -> list[FileChange]:
     """The changes of a diff over the files below `root` (with or without the diff applied), or a folder or file as new.
 
-    Deleted files are left out. Raises DataError naming the file that does not fit.
+    Deleted files are left out. Raises DataError naming the files that do not fit or are larger than what was learnt
+    from: a file that nobody judges must not pass for one without findings.
     """
     try:
         if place.suffix in SUFFIXES:
             return list(_changed(_patches(place.read_text()), root, place))
         files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+        files = [path for path in files if path.suffix in (*SOURCES, ".json")]
+        if large := [str(path) for path in files if path.suffix in SOURCES and path.stat().st_size > _LARGEST]:
+            raise DataError(
+                f"larger than {_LARGEST} bytes, so nobody judges them: {', '.join(large)}; give a diff, or the others"
+            )
         base = place if place.is_dir() else place.parent
         return [
             FileChange(path.relative_to(base).as_posix(), None, path.read_text())
             for path in files
-            if path.suffix in (*SOURCES, ".json") and path.stat().st_size <= _LARGEST
+            if path.stat().st_size <= _LARGEST
         ]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{place} cannot be read: {error}") from None

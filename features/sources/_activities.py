@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.source import Batch
+from features.source import NOMINAL, Batch
 from features.transforms.activities import VERDICT
 
-# These publishers give no usable clock; a fixed moment keeps the records joinable and obviously not live.
-NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
 CLASSES = {"flow": 4001, "connection": 4001, "session": 3002, "parameter": 4002}  # network, authentication, HTTP
 _COUNTS = ("bytes_in", "bytes_out", "packets_in", "packets_out")  # whole numbers that OCSF names as we do
 

@@ -33,6 +33,7 @@ def matching(
             hints = ", ".join(repr(name) + nearest(name, table.columns) for name in lacking)
             raise DataError(f"{path}: missing column {hints}; {dataset} needs: {', '.join(columns)}")
         found = True
+        table.index += 2  # the line of each row, below the header
         yield path, table[list(columns)]
     if not found:
         raise DataError(f"{folder}: no CSV file with the columns of {dataset}: {', '.join(columns)}")
@@ -50,13 +51,14 @@ def headless(folder: Path, columns: Sequence[str], dataset: str) -> Iterator[tup
                 continue
         table = _read(path, header=None)
         found = True
+        table.index += 1  # the line of each row
         yield path, table.iloc[:, : len(columns)].set_axis(list(columns), axis=1)
     if not found:
         raise DataError(f"{folder}: no text file with the {len(columns)} columns of {dataset}")
 
 
 def number(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
-    """Column `name` as float, empty cells as NaN. Raises DataError naming file, column and line."""
+    """Column `name` as float, empty cells as NaN; the index is the lines. Raises DataError: file, column, line."""
     values = pd.to_numeric(table[name].where(table[name].str.strip() != ""), errors="coerce")
     return _complete(values, table, name, path, "a number").astype("float64")
 
@@ -82,5 +84,5 @@ def _complete(values: pd.Series, table: pd.DataFrame, name: str, path: Path, wan
     wrong = values.isna() & (table[name].str.strip() != "")
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise DataError(f"{path}, line {row + 2}, column {name!r}: {table[name].iloc[row]!r} is not {wanted}")
+        raise DataError(f"{path}, line {table.index[row]}, column {name!r}: {table[name].iloc[row]!r} is not {wanted}")
     return values

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pandas as pd
 import pyarrow as pa
 
-from features.source import Batch
+from features.source import NOMINAL, Batch
 from features.transforms.customers import OUTCOME, SNAPSHOT
-
-# These publishers give no dates; one fixed moment keeps the records joinable and obviously not live.
-NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def batch(

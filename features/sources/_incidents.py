@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +14,6 @@ from features.schema import TABLES
 from features.source import Batch
 from features.transforms.incidents import CAUSE, INCIDENT
 
-# For publishers that give no dates: one fixed moment keeps the records joinable and obviously not live.
-NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
 FOUND = timedelta(hours=1)  # from the analysis to the known cause; no publisher tells it
 
 

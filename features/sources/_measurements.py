@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from features.schema import TIME
-from features.source import Batch
+from features.source import NOMINAL, Batch
 from features.transforms.configurations import MEASURED
-
-# These publishers give no dates; one fixed moment is obviously not live, and a minute a row keeps their order.
-NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def batch(
@@ -43,7 +39,7 @@ def batch(
         )
         for row, early in zip(order, first, strict=True)
     ]
-    times = pd.Timestamp(NOMINAL) + pd.to_timedelta(np.arange(len(order)), unit="min")
+    times = pd.Timestamp(NOMINAL) + pd.to_timedelta(np.arange(len(order)), unit="min")  # keeps their order
     columns = {
         "time": pa.array(times, TIME),
         "id": pa.array([f"{task}#{number:06d}" for number in range(len(order))]),

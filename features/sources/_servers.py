@@ -11,7 +11,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,12 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from features.schema import TABLES
-from features.source import Batch
+from features.source import NOMINAL, Batch
 from features.transforms.windows import ANOMALY, BLAMED, REVIEWED
 from infra.errors import DataError
 
-# The publisher gives no clock times: rows are counted from one fixed moment that is obviously not live.
-NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
 ALONE = timedelta(days=30)  # where a test part begins whose training part is not beside it
 # what pickled arrays are made of, as Python 2 and 3 and numpy 1 and 2 write them
 _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {

@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from features.source import Batch, Source
+from features.source import NOMINAL, Batch, Source
 from features.sources import _incidents
-from features.sources._incidents import NOMINAL, Case
+from features.sources._incidents import Case
 from features.transforms._alerts import Alert, call_alerts, log_alert, metric_alert
 from infra.errors import DataError
 

@@ -2,7 +2,7 @@
 
 Settings are written by ALTER SYSTEM, reloaded and read back; restored is what ALTER SYSTEM had set before, as it was
 written, or nothing where it had set nothing. `server` starts a server in a temporary folder, as an
-unprivileged user, on a free port of the loopback address.
+unprivileged user; only a socket in that folder, which no other user can enter, leads to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -53,7 +52,10 @@ class Postgresql(System):
         try:
             self.connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
-            raise DataError(f"postgresql does not answer: {error}") from None
+            raise DataError(f"postgresql does not answer: {_masked(str(error), dsn)}") from None
+        except psycopg.ProgrammingError:  # its text quotes the address, password and all
+            right = "'host=… user=… dbname=…' or postgresql://user@host/dbname"
+            raise DataError(f"--dsn is no address of a PostgreSQL server; right is {right}") from None
 
     def identity(self) -> str:
         """Names this server whatever address it is reached by."""
@@ -148,6 +150,14 @@ class Postgresql(System):
         return self.connection.execute("SELECT pg_conf_load_time()").fetchone()
 
 
+def _masked(text: str, dsn: str) -> str:
+    """`text` without the password of `dsn`."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    secret = conninfo_to_dict(dsn).get("password")
+    return text.replace(str(secret), "***") if secret else text
+
+
 def _exact(value: float) -> str:
     """As PostgreSQL reads it, no digit lost."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
@@ -169,14 +179,11 @@ def server() -> Iterator[str]:
     user = _unprivileged()
     if user:
         shutil.chown(folder, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     try:
         _call("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "aiops", user=user)
-        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
+        options = f"-c listen_addresses= -c port=5432 -c unix_socket_directories={folder}"
         _call("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start", user=user)
-        yield f"host=127.0.0.1 port={port} user=aiops dbname=postgres"
+        yield f"host={folder} port=5432 user=aiops dbname=postgres"
     finally:
         if (folder / "data" / "postmaster.pid").exists():
             _call("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "-w", "stop", user=user)

@@ -93,9 +93,10 @@ def _known(column: pd.Series) -> list[str]:
     return sorted(counts[counts >= FEWEST].index[:MOST])
 
 
-def _signs(text: str | None) -> Floats:
-    """Group counts, length, n-gram counts; all as log(1 + count). Letters of both cases are one."""
-    raw = np.frombuffer(b"\x02" + (text or "").lower().encode() + b"\x03", dtype=np.uint8).astype(np.uint64)
+def _signs(text: object) -> Floats:
+    """Group counts, length, n-gram counts; all as log(1 + count). Both cases are one; null is ''."""
+    known = text if isinstance(text, str) else ""
+    raw = np.frombuffer(b"\x02" + known.lower().encode() + b"\x03", dtype=np.uint8).astype(np.uint64)
     groups = np.bincount(_GROUP[raw], minlength=len(GROUPS) + 1)[:-1]
     grams = np.zeros(BUCKETS)
     value = np.zeros(len(raw), dtype=np.uint64)

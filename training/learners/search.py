@@ -144,7 +144,7 @@ class Search(Learner):
         return state, self.choose(state) if state.open().any() else -1
 
     def _state(self, candidates: Floats, row: Any, trials: int) -> State:
-        space = name_of(row.system, row.knobs)
+        space = name_of(row.knobs)
         prior = self.prior(space, candidates) if self.PRIOR else None
         nothing = np.array([], dtype=np.int64)
         x = scaled(candidates, candidates)
@@ -236,10 +236,10 @@ def gains(rows: pd.DataFrame, label: str) -> Floats:
 
 def spaces(rows: pd.DataFrame) -> list[str]:
     """For each row, the name of its set of knobs."""
-    return [name_of(system, knobs) for system, knobs in zip(rows["system"], rows["knobs"], strict=True)]
+    return list(map(name_of, rows["knobs"]))
 
 
-def name_of(system: str, knobs: Any) -> str:
+def name_of(knobs: Any) -> str:
     """Systems whose knobs have the same names share what was learnt of them."""
     return json.dumps(list(map(str, knobs)))
 

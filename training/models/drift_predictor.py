@@ -95,7 +95,9 @@ class DriftPredictor(Model):
             "each resource on every date of a 30-day calendar, known from earlier changes only, positive: a drift (new "
             "content never seen before) within 30 days; three rolling origins, after 70, 80 and 90 % of the dates, "
             "each judged until the next by a forest of the dates whose 30 days had passed; precision_at_5: share that "
-            "drifts among the 5 % of judged rows with the highest risk; per provider"
+            "drifts among the 5 % of judged rows with the highest risk; per provider; looks whose 30 days the archive "
+            "does not follow to the end have no label and are neither learnt from nor judged; a resource has no look "
+            "before its first record nor while it is deleted"
         ),
         options=DriftOptions,
         limits=(
@@ -103,7 +105,9 @@ class DriftPredictor(Model):
             "networks or storage. At 3 % (AWS) and 8 % (GCP) drifting in 30 days accuracy says nothing; the specified "
             "95 % is that of detection, which works by comparison (`remediation.drift`), not by this forest. "
             "A provider drifts in campaigns over many resources, which the history of one resource does not announce: "
-            "ROC-AUC stays just below the aims. Drifts of sibling resources, the month, and boosted trees gave no more."
+            "ROC-AUC stays just below the aims. Drifts of sibling resources, the month, and boosted trees gave no "
+            "more. Which attributes will drift is not foretold: records hold counts of the newest state, no history "
+            "of single attributes; comparison names the drifted ones once they have drifted."
         ),
     )
     options: DriftOptions

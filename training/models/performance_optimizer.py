@@ -65,8 +65,6 @@ class PerformanceOptimizer(Model):
         targets=(
             Target("mysql_knobs_sysbench/gain", 0.30, source="specification"),
             Target("pervolution_databases/gain", 0.30, source="specification"),
-            Target("pervolution_databases/margin_over_random", 0.0),
-            Target("mysql_knobs_sysbench/margin_over_random", 0.0),
             Target("pervolution_databases/gain", 1.0, baseline="strong"),
             Target("mysql_knobs_sysbench/gain", 1.0, baseline="strong"),
         ),

@@ -109,7 +109,9 @@ class ResourceOptimizer(Model):
             "Judged by replay: what a smaller request would have throttled was not replayed, and memory use is what "
             "the hypervisor sees as active, so real memory savings are smaller. Sudden growth without a precedent in "
             "seven days cannot be foreseen: the request rises in the next hour. Use above the capacity counts as all "
-            "of it. Not for workloads whose memory must never be exceeded: give these their own floor."
+            "of it. The one number that makes violations (savings) equal is fitted on the judged rows: it serves to "
+            "compare and cannot be known in advance. Not for workloads whose memory must never be exceeded: give these "
+            "their own floor."
         ),
     )
     options: ResourceOptions

@@ -61,3 +61,10 @@ def test_a_folder_or_a_file_is_new(patch: Path) -> None:
     ]
     assert diff.read(patch.parent / "a" / "gone.tf", patch.parent) == [FileChange("gone.tf", None, "x\n")]
     assert [diff.readable(Path(name)) for name in ("x.diff", "x.tf", "x.json", "x.csv")] == [True, True, False, False]
+
+
+def test_a_file_too_large_to_be_judged_does_not_pass(tmp_path: Path) -> None:
+    (tmp_path / "small.tf").write_text("# small\n")
+    (tmp_path / "large.tf").write_text("#" * 200_001)
+    with pytest.raises(DataError, match=r"larger than 200000 bytes.*large\.tf"):
+        diff.read(tmp_path, tmp_path)
