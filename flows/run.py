@@ -87,15 +87,21 @@ def exercise(tell: Tell) -> tuple[datetime, Incident]:
     started = datetime.now(UTC)
     tell("Fault", f"{instance} {FAULT}; waiting for its detection and repair")
     while (datetime.now(UTC) - started).total_seconds() < PATIENCE:
-        for incident in engine().history(limit=5):
-            ended, outcome = incident.state is State.RESOLVED and incident.opened_at >= started, incident.outcome
-            if ended and outcome and (outcome.instance, outcome.verdict) == (instance, Verdict.SUCCEEDED):
-                return started, incident
+        if incident := next((one for one in engine().history(limit=20) if repaired(one, instance, started)), None):
+            return started, incident
         time.sleep(0.2)
     raise UserError(
         f"{instance} was {FAULT} and is not repaired after {PATIENCE:.0f} s; see `aiops remediate` and "
         f"{settings().home / 'logs' / 'watcher.log'}"
     )
+
+
+def repaired(incident: Incident, instance: str, since: datetime) -> bool:
+    """Whether it ended after `since` with a repair of `instance`; it may have been open before, for another symptom."""
+    outcome, ended = incident.outcome, incident.closed_at
+    if incident.state is not State.RESOLVED or outcome is None or ended is None or ended < since:
+        return False
+    return (outcome.instance, outcome.verdict) == (instance, Verdict.SUCCEEDED)
 
 
 def _deployments(tell: Tell) -> None:
@@ -155,9 +161,9 @@ def _figure(value: float | None) -> str:
 def _events(broken_at: datetime, incident: Incident) -> Table:
     table = Table("Seconds", "Step", "What", title=f"{incident.id}: {incident.state}")
     unseen = (incident.detection.observed_at - broken_at).total_seconds()
-    table.add_row("0.00", "fault", f"{SERVICE} {FAULT}")
-    for seconds, step, text in timeline.rows(incident):
-        table.add_row(f"{unseen + seconds:.2f}", step, text)
+    steps = [(unseen + seconds, step, text) for seconds, step, text in timeline.rows(incident)]
+    for seconds, step, text in sorted([(0.0, "fault", f"{SERVICE} {FAULT}"), *steps], key=lambda row: row[0]):
+        table.add_row(f"{seconds:.2f}", step, text)
     return table
 
 
