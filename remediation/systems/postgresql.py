@@ -46,7 +46,8 @@ ORDER BY total_exec_time DESC LIMIT %s
 """
 
 
-def _conninfo(dsn: SecretStr) -> SecretStr:
+def checked_dsn(dsn: SecretStr) -> SecretStr:
+    """The address as given. Raises ValueError, without its text, when it is none."""
     try:
         conninfo_to_dict(dsn.get_secret_value())
     except psycopg.ProgrammingError:  # its text holds the dsn
@@ -57,7 +58,7 @@ def _conninfo(dsn: SecretStr) -> SecretStr:
 class PostgresqlOptions(Options):
     """`spared_roles`: their queries are never ended; `fence`: the command that ends this server for good."""
 
-    dsn: Annotated[SecretStr, AfterValidator(_conninfo)]
+    dsn: Annotated[SecretStr, AfterValidator(checked_dsn)]
     schemas: tuple[str, ...] = ("public",)  # where indexes may be made
     long_query: Duration = timedelta(minutes=5)
     spared_roles: tuple[str, ...] = ()
@@ -90,9 +91,7 @@ class Postgresql(System[PostgresqlOptions]):
 
     @property
     def address(self) -> tuple[str, int] | str:
-        given = conninfo_to_dict(self.told.dsn.get_secret_value())
-        host, port = str(given.get("host") or "127.0.0.1"), int(given.get("port") or 5432)
-        return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+        return address_of(self.told.dsn, port=5432)
 
     @contextmanager
     def session(self, timeout: float | None = None, read_only: bool = True) -> Iterator[psycopg.Connection[Any]]:
@@ -114,9 +113,9 @@ class Postgresql(System[PostgresqlOptions]):
             ) as connection:
                 yield connection
         except (errors.QueryCanceled, errors.ConnectionTimeout) as error:
-            raise Silent(f"{self.target.instance} does not answer in time: {_line(error)}") from None
+            raise Silent(f"{self.target.instance} does not answer in time: {first_line(error)}") from None
         except psycopg.Error as error:
-            raise DataError(f"{self.target.instance}: {_line(error)}") from None
+            raise DataError(f"{self.target.instance}: {first_line(error)}") from None
 
     def finding(self) -> Finding | None:
         with self.session() as connection:
@@ -167,5 +166,13 @@ def has_statements(connection: psycopg.Connection[Any]) -> bool:
     return bool(found and found[0])
 
 
-def _line(error: psycopg.Error) -> str:
+def address_of(dsn: SecretStr, port: int) -> tuple[str, int] | str:
+    """Where a dsn leads; `port`: where it names none."""
+    given = conninfo_to_dict(dsn.get_secret_value())
+    host, port = str(given.get("host") or "127.0.0.1"), int(given.get("port") or port)
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+
+
+def first_line(error: psycopg.Error) -> str:
+    """Later lines quote values of rows."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +62,46 @@ def settings(dsn: str, tmp_path: Path) -> Describe:
 
 def target(settings: Settings, instance: str = "orders-0") -> Target:
     return ServiceInventory(settings).targets()[instance]
+
+
+@pytest.fixture(scope="session")
+def console(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PgBouncer before the database; the address of its console."""
+    if not (program := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")):
+        pytest.skip("no PgBouncer: install the Debian package pgbouncer")
+    folder = Path(tempfile.mkdtemp(prefix="aiops-pgbouncer-"))
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    given = (
+        f"[databases]\norders = {dsn}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
+    )
+    given += "admin_users = aiops\nunix_socket_dir =\ndefault_pool_size = 2\nignore_startup_parameters = options\n"
+    (folder / "pgbouncer.ini").write_text(given)
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    folder.chmod(0o755)
+    process = subprocess.Popen([program, "-q", str(folder / "pgbouncer.ini")], user=user, stderr=subprocess.DEVNULL)
+    address = f"host=127.0.0.1 port={port} user=aiops"
+    try:
+        for _ in range(100):
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            time.sleep(0.05)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(5)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def pooled(console: str, dsn: str, tmp_path: Path) -> Describe:
+    """Settings with the pool as `pool-0` before the database `orders-0`, some of the pool's keys given."""
+
+    def describe(**keys: Any) -> Settings:
+        told = {"dsn": console, "database": "orders", "server": "orders-0", **keys}
+        pool = {"kind": "pgbouncer", "depends_on": ["orders"], "instances": {"pool-0": told}}
+        orders = {"kind": "postgresql", "instances": {"orders-0": {"dsn": dsn}}}
+        return Settings(home=tmp_path, remediation={"services": {"pool": pool, "orders": orders}})  # type: ignore[arg-type]
+
+    return describe
