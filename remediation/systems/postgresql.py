@@ -1,6 +1,6 @@
 """PostgreSQL 14 or newer, asked over its own protocol; statements come from `pg_stat_statements` where it is installed.
 
-The role of `dsn` needs `pg_monitor` to look, and for the actions `pg_signal_backend`, ownership of the tables, or more.
+The role of `dsn` needs `pg_monitor` to look, `pg_signal_backend` to end queries, and to own the tables to index them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from infra.errors import DataError
 from infra.settings import Duration, Health
-from remediation.records import Finding, Name, Record, Target
+from remediation.records import Finding, Record, Target
 from remediation.system import Options, Silent, System
 
 APPLICATION = "aiops"
@@ -56,19 +56,15 @@ def checked_dsn(dsn: SecretStr) -> SecretStr:
 
 
 class PostgresqlOptions(Options):
-    """`spared_roles`: their queries are never ended; `fence`: the command that ends this server for good."""
+    """`spared_roles`: their queries are never ended; `window`: only calls this young count as slow."""
 
     dsn: Annotated[SecretStr, AfterValidator(checked_dsn)]
     schemas: tuple[str, ...] = ("public",)  # where indexes may be made
     long_query: Duration = timedelta(minutes=5)
     spared_roles: tuple[str, ...] = ()
     slow_statement: Duration = timedelta(milliseconds=500)
-    window: Duration = timedelta(seconds=15)  # calls this young are looked at
+    window: Duration = timedelta(seconds=15)
     max_indexes: Annotated[int, Field(ge=1, le=10)] = 3  # of one action
-    max_work_mem_mib: Annotated[int, Field(ge=4)] = 256
-    standby: Name | None = None  # the instance that takes over
-    max_lag: Duration = timedelta(minutes=1)  # a standby that heard nothing for longer is not promoted
-    fence: tuple[str, ...] = ()
 
 
 class Backend(Record):
@@ -150,7 +146,8 @@ class Postgresql(System[PostgresqlOptions]):
         old = self._counters[0][1]
         worst, limit = (0.0, 0, 0), self.told.slow_statement.total_seconds()
         for queryid, (calls, spent) in present.items():
-            before, spent_before = old.get(queryid, (calls, spent))
+            # not among the first of a full list, it may have any past; not in a short one, it has none
+            before, spent_before = old.get(queryid, (calls, spent) if len(old) == LOOKED_AT else (0, 0.0))
             if calls > before and (spent - spent_before) / (calls - before) > limit:
                 worst = max(worst, (spent - spent_before, calls - before, queryid))
         spent, calls, queryid = worst
