@@ -109,6 +109,21 @@ class Health(Section):
     verify_timeout: Duration = timedelta(seconds=10)
 
 
+class Service(Section):
+    """A service that is not the stack's own; which keys its instances have is said by `remediation/systems/<kind>.py`.
+
+    What is written here is all that an action on it may use: addresses, bounds, commands.
+    """
+
+    kind: str
+    cluster: str = "local"
+    namespace: str = "workload"
+    # names of services, of this list or of the workload, that it calls
+    depends_on: tuple[str, ...] = ()
+    # by instance name; not shown with the settings, because secrets are among the values
+    instances: Annotated[dict[str, dict[str, Any]], Field(min_length=1, repr=False)]
+
+
 class Remediation(Section):
     enabled: bool = True
     approval_required: bool = False
@@ -130,6 +145,8 @@ class Remediation(Section):
     database_url: SecretStr | None = None
     health: Health = Health()
     blast_radius: BlastRadius = BlastRadius()
+    # what else there is to repair, by name
+    services: dict[str, Service] = {}
     # true: allowed; false: only with approval; absent: refused
     actions: dict[str, bool] = {}
     rules: tuple[Rule, ...] = ()
@@ -299,9 +316,10 @@ def _nested(one: str, other: str) -> bool:
 def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
     known: type[BaseModel] | None = Settings
     for part in loc:
-        if isinstance(part, int) or known is None:  # the n-th of a list: its section was found with the list's name
+        # the n-th of a list or the key of a mapping: its section was found with the name of the whole
+        if isinstance(part, int) or known is None or part not in known.model_fields:
             continue
-        annotation = known.model_fields[part].annotation if part in known.model_fields else None
+        annotation = known.model_fields[part].annotation
         known = next((t for t in (annotation, *get_args(annotation)) if _is_section(t)), None)
     return list(known.model_fields) if known else []
 

@@ -59,6 +59,10 @@ class Action(ABC, Generic[P]):
         """The file's name."""
         return type(self).__module__.rsplit(".", 1)[-1]
 
+    def unsuited(self, target: Target) -> str:
+        """Why this action cannot act on such a target at all; empty when it can."""
+        return ""
+
     def plan(self, target: Target) -> Plan:
         """The dry run: exactly what would change. Changes nothing."""
         parameters = self.parametrise(target)
@@ -77,7 +81,7 @@ class Action(ABC, Generic[P]):
 
     @abstractmethod
     def parametrise(self, target: Target) -> P:
-        """Choose the parameters for a target, from the inventory."""
+        """Choose the parameters for a target, from the inventory. Raises UserError when there is nothing to do."""
 
     @abstractmethod
     def changes(self, target: Target, parameters: P) -> tuple[str, ...]:

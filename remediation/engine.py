@@ -22,11 +22,12 @@ from remediation.decide import decide
 from remediation.detect import Watcher
 from remediation.diagnose import Analyzer, diagnose
 from remediation.execute import Executor
-from remediation.inventory import Inventory
+from remediation.inventory import Inventory, Joined
 from remediation.kernel import Kernel, audit, open_kernel, rows
 from remediation.kernel.audit import Verification
 from remediation.kernel.leases import Fenced
 from remediation.records import Claim, Detection, Diagnosis, Incident, Permit, Refusal, State, Verdict
+from remediation.services import ServiceInventory
 from remediation.workload.inventory import LocalInventory
 
 logger = logging.getLogger("aiops.remediation")
@@ -193,7 +194,10 @@ def _workable(incident: Incident) -> bool:
 
 
 def build(configuration: Settings, boundary: Callable[[str], None] | None = None) -> Engine:
-    """The engine of these settings, for the local workload. Raises SettingsError for a rule without its action."""
+    """The engine of these settings, for the local workload and the services that they list.
+
+    Raises SettingsError for a rule without its action, and for a service that is described wrongly.
+    """
     actions = catalogue()
     check_settings(configuration.remediation, actions)
     ways = notify.channels(configuration)
@@ -201,7 +205,8 @@ def build(configuration: Settings, boundary: Callable[[str], None] | None = None
     made = {name: action(configuration) for name, action in actions.items()}
     courier = notify.Courier(kernel, ways)
     atexit.register(courier.close)
-    return Engine(kernel, LocalInventory(configuration), made, courier.wake)
+    inventory = Joined(LocalInventory(configuration), ServiceInventory(configuration))
+    return Engine(kernel, inventory, made, courier.wake)
 
 
 @lru_cache

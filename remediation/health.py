@@ -26,6 +26,8 @@ def symptom(look: Observation, limits: Health) -> Symptom | None:
     if not look.responding:
         waited = limits.timeout.total_seconds()
         return Symptom("process_hung", 0.9, f"its process lives and does not answer within {waited:g} s")
+    if look.finding is not None:
+        return Symptom(look.finding.cause, look.finding.confidence, look.finding.fact)
     if look.memory is not None and look.memory > full:
         return Symptom("memory_leak", 0.8, f"it holds {look.memory / MIB:.0f} MiB, the limit is {full / MIB:.0f}")
     if look.ready and look.latency is not None and look.latency > slow:

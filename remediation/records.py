@@ -90,8 +90,16 @@ class Target(Record):
         return f"target:{self.cluster}/{self.namespace}/{self.service}/{self.instance}"
 
 
+class Finding(Record):
+    """What a system measured to be wrong with itself: a cause in the words of the rules, and the measured fact."""
+
+    cause: Name
+    confidence: Probability
+    fact: str
+
+
 class Observation(Record):
-    """One black-box look at an instance; `latency` in seconds, `memory` (resident set) in bytes."""
+    """One look at an instance; `latency` in seconds, `memory` (resident set) in bytes."""
 
     service: Name
     instance: Name
@@ -103,6 +111,7 @@ class Observation(Record):
     latency: float | None = None
     memory: int | None = None
     generation: int | None = None
+    finding: Finding | None = None
 
 
 class Blame(Record):

@@ -39,6 +39,10 @@ class ProcessRestart(Action[RestartParameters]):
         self.inventory = LocalInventory(settings)
         self.health = settings.remediation.health
 
+    def unsuited(self, target: Target) -> str:
+        known = target.instance in self.inventory.workload.instances()
+        return "" if known else f"{target.instance} is no process of the local workload"
+
     def parametrise(self, target: Target) -> RestartParameters:
         return RestartParameters(launch=self.inventory.workload.state(target.instance).desired.arguments)
 

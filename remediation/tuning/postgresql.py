@@ -171,8 +171,11 @@ def _read(connection: psycopg.Connection, knob: str) -> float:
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """The address of a server of our own, stopped and removed afterwards. Raises DataError where there is none."""
+def server(*settings: str) -> Iterator[str]:
+    """The address of a server of our own, stopped and removed afterwards. Raises DataError where there is none.
+
+    `settings`: more of its configuration, each as `name=value`.
+    """
     if not (BINARIES / "initdb").exists():
         raise DataError(f"no PostgreSQL 15 in {BINARIES}; install postgresql-15, or name a server with --dsn")
     folder = Path(tempfile.mkdtemp(prefix="aiops-tune-"))
@@ -182,6 +185,7 @@ def server() -> Iterator[str]:
     try:
         _call("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "aiops", user=user)
         options = f"-c listen_addresses= -c port=5432 -c unix_socket_directories={folder}"
+        options += "".join(f" -c {setting}" for setting in settings)
         _call("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start", user=user)
         yield f"host={folder} port=5432 user=aiops dbname=postgres"
     finally:

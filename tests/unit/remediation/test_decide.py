@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from infra.errors import PluginError, SettingsError
+from infra.errors import PluginError, SettingsError, UserError
 from infra.settings import Rule
 from remediation import action as contract
 from remediation.action import Action, catalogue, check_settings
 from remediation.decide import decide
-from remediation.records import Decision, Diagnosis, Target
+from remediation.records import Decision, Diagnosis, Plan, Target
 from remediation.testing import Flip, World, limits
 from remediation.vocabulary import SPECIFIED
 
@@ -152,3 +152,25 @@ def test_an_action_that_breaks_the_contract_stops_the_start(
     monkeypatch.setattr(contract.plugins, "load_all", lambda *_: {"broken": broken})
     with pytest.raises(PluginError, match=why):
         catalogue()
+
+
+class Futile(Flip):
+    disruption = 0
+    name = "futile"  # type: ignore[assignment]
+
+    def plan(self, target: Target) -> Plan:
+        raise UserError("nothing to do here")
+
+
+def test_an_action_that_finds_nothing_to_do_makes_way_for_the_next(tmp_path: Path) -> None:
+    world, at = World(tmp_path, {"web": 1}), datetime.now(UTC)
+    diagnosis = Diagnosis(
+        cause="process_down", confidence=0.9, service="web", instance="web-0", evidence=(), evidence_at=at
+    )
+    known: dict[str, Action] = {"futile": Futile(world), "gentle": Gentle(world)}
+    rules = (Rule(cause="process_down", actions=("futile", "gentle")),)
+    decision = decide(diagnosis, TARGET, known, limits(actions={"futile": True, "gentle": True}, rules=rules), {})
+    assert decision.plan is not None and decision.plan.action == "gentle"
+    assert {one.action: one.why for one in decision.rejected} == {"futile": "nothing to do here"}
+    alone = decide(diagnosis, TARGET, known, limits(actions={"futile": True}, rules=rules), {})
+    assert alone.plan is None and {one.action for one in alone.rejected} == {"futile", "gentle"}

@@ -1,0 +1,1 @@
+"""One kind of service a file; found by file name (see `infra.plugins`)."""
