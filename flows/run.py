@@ -81,9 +81,9 @@ def exercise(tell: Tell) -> tuple[datetime, Incident]:
     """
     from remediation.engine import engine
     from remediation.workload import faults
+    from remediation.workload.control import Workload
 
-    workload = engine().inventory.workload  # type: ignore[attr-defined]  # the local workload's inventory
-    instance = faults.inject(workload, FAULT, SERVICE).instance
+    instance = faults.inject(Workload(settings()), FAULT, SERVICE).instance
     started = datetime.now(UTC)
     tell("Fault", f"{instance} {FAULT}; waiting for its detection and repair")
     while (datetime.now(UTC) - started).total_seconds() < PATIENCE:

@@ -28,6 +28,7 @@ from infra.settings import settings
 from remediation.engine import Engine, engine
 from remediation.records import Detection, Status
 from remediation.remarks import remarks
+from remediation.workload.control import Workload
 from training import catalog
 
 logger = logging.getLogger("aiops.watch")
@@ -124,8 +125,7 @@ def react(detection: Detection) -> None:
 
 def targets() -> str:
     """The metrics endpoints of the local workload, as the source `prometheus` takes them."""
-    workload = engine().inventory.workload  # type: ignore[attr-defined]  # the local workload's inventory
-    host = settings().stack.host
+    workload, host = Workload(settings()), settings().stack.host
     return json.dumps(
         [
             {"service": state.service, "instance": name, "url": f"http://{host}:{state.port}/metrics"}
