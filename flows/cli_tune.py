@@ -12,7 +12,6 @@ import typer
 
 from flows.console import out, progress
 from infra.errors import UserError
-from infra.settings import settings
 
 if TYPE_CHECKING:
     from remediation.tuning.journal import Journal
@@ -81,6 +80,7 @@ def _restore(dsn: str | None) -> None:
 @contextmanager
 def _opened(name: str, dsn: str | None) -> Iterator[tuple[System, Journal | None]]:
     """The system, and the journal where it outlives this run; what was made for it is taken away afterwards."""
+    from infra.settings import settings
     from remediation.tuning import postgresql, sqlite
     from remediation.tuning.journal import Journal
 
