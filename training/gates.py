@@ -83,7 +83,8 @@ def outcomes(spec: Spec, evaluation: Evaluation) -> list[Outcome]:
 
 def decide(spec: Spec, evaluation: Evaluation, data: str, champion: Mapping[str, str] | None = None) -> Decision:
     """Hold a version against the gates. `data`: digest of its data; `champion`: the tags of the present one."""
-    tags = {"judged": evaluation.judged}
+    champion = _comparable(spec, champion)
+    tags = {"judged": evaluation.judged, "headline_metric": spec.headline}
     for suffix, newest in SCOPES.items():
         if (figure := evaluation.figure(spec.headline, newest=newest)) is not None:
             tags[f"headline{suffix}"] = f"{figure['mean']:.6g}"
@@ -91,6 +92,12 @@ def decide(spec: Spec, evaluation: Evaluation, data: str, champion: Mapping[str,
     failed = tuple(_failures(spec, evaluation, champion))
     decision = Decision("challenger" if failed else "champion", failed, tags)
     return Decision(decision.alias, failed, {**tags, "gate_reason": decision.reason, "data": data})
+
+
+def _comparable(spec: Spec, champion: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """None where the champion's floor is one of another metric. Without a record it is taken for the same."""
+    same = champion is not None and champion.get("headline_metric", spec.headline) == spec.headline
+    return champion if same else None
 
 
 def lower_is_better(spec: Spec, metric: str) -> bool:

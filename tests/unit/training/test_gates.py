@@ -48,6 +48,7 @@ def test_all_gates_hold(spec: Spec) -> None:
     assert (decision.alias, decision.failed) == ("champion", ())
     assert decision.tags == {
         "headline": "0.9",
+        "headline_metric": "roc_auc",
         "floor": "0.88",
         "headline_newest": "0.9",
         "floor_newest": "0.88",
@@ -97,6 +98,14 @@ def test_noise_does_not_block_and_a_loss_does(spec: Spec, figure: float, alias: 
     assert decision.alias == alias
     if decision.failed:
         assert decision.reason.startswith("worse than the champion: roc_auc 0.8799, the champion has 0.9")
+
+
+@pytest.mark.parametrize(
+    ("metric", "alias"), [("brier", "champion"), ("roc_auc", "challenger")], ids=["another", "the same"]
+)
+def test_a_floor_binds_only_in_its_own_metric(spec: Spec, metric: str, alias: str) -> None:
+    decision = gates.decide(spec, _evaluation(), "d1", _champion(0.97, 0.95) | {"headline_metric": metric})
+    assert decision.alias == alias
 
 
 def test_small_losses_cannot_add_up(spec: Spec) -> None:
