@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from features import build
+from features.demo import lanl_failures_1996_2005
 from features.transforms.drive_health import DRIVE_HEALTH, DRIVE_OUTCOMES, HORIZON
 from infra.errors import DataError, SettingsError
 from infra.settings import ROOT
@@ -168,6 +169,7 @@ def test_measures_by_row_and_by_drive() -> None:
     test = pd.DataFrame(
         {
             "drive": ["a"] * 5 + ["b"] * 2 + [f"h{n}" for n in range(1000)],
+            "time": pd.Timestamp("2024-01-06", tz="UTC") - pd.to_timedelta([5, 4, 3, 2, 1, 2, 1, *[9] * 1000], "D"),
             "failed_after_days": [5, 4, 3, 2, 1, 2, 1, *[np.nan] * 1000],
             HORIZON: [False, False, False, True, True, True, True, *[False] * 1000],
         }
@@ -217,3 +219,73 @@ def test_ranks_real_failures_better_than_the_naive_rule(real: pd.DataFrame) -> N
         probability = learner.predict(inputs(model.spec, fold.test))["probability"]
         scores[name] = metrics.roc_auc(fold.test[HORIZON].astype(float), probability)
     assert scores["lstm"] > max(0.85, scores["naive"])
+
+
+# -- nodes ------------------------------------------------------------------------------------------------------------
+
+NODES = "lanl_failures_1996_2005"
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The demo set's nodes."""
+    folder = tmp_path_factory.mktemp("nodes")
+    lanl_failures_1996_2005.write(folder, np.random.default_rng(1))
+    return build.frame(build.read([(NODES, folder)]), [DRIVE_HEALTH], DRIVE_OUTCOMES)
+
+
+@pytest.fixture(scope="module")
+def nodes(failures: pd.DataFrame) -> FailurePredictor:
+    return FailurePredictor().fit(inputs(FailurePredictor.spec, failures, label=True))
+
+
+@pytest.fixture(scope="module")
+def asked(failures: pd.DataFrame) -> Rows:
+    many = failures[failures["failure_causes"].map(len) > 4]
+    return signature.records(inputs(FailurePredictor.spec, many.tail(20)))
+
+
+def test_the_name_of_a_node_does_not_matter(nodes: FailurePredictor, asked: Rows) -> None:
+    np.testing.assert_allclose(_risk(nodes, _changed(asked, drive=lambda _: "other")), _risk(nodes, asked))
+
+
+def test_many_failures_lately_raise_the_risk(nodes: FailurePredictor, asked: Rows) -> None:
+    lately = _changed(asked, failures_days_ago=lambda ages: [day / 20 for day in ages])
+    assert _risk(nodes, lately).mean() > 1.2 * _risk(nodes, asked).mean()
+
+
+def test_the_cause_is_what_failed_before(nodes: FailurePredictor, asked: Rows) -> None:
+    weak = _changed(asked, failure_causes=lambda causes: ["Memory Dimm"] * len(causes))
+    answers = [cast(FailureAnswer, answer) for answer in nodes.predict(weak, explain=True)]
+    assert {answer.likely_cause for answer in answers} == {"Memory Dimm"}
+    assert all(answer.earliest and answer.latest and answer.explanation for answer in answers)
+    assert all(0 < cast(float, answer.cause_probability) <= 1 for answer in answers)
+
+
+def test_unknown_systems_and_kinds_are_not_answered(nodes: FailurePredictor, asked: Rows, healthy: Rows) -> None:
+    strange, drive = nodes.predict([{**asked[0], "drive_model": "99"}, healthy[0]])
+    assert strange.abstained and "system '99'" in strange.abstained
+    assert drive.abstained and "kind 'drive'" in drive.abstained
+
+
+def test_folds_of_nodes_learn_only_what_was_known(failures: pd.DataFrame) -> None:
+    model, folds = FailurePredictor(), list(FailurePredictor().folds(failures))
+    assert [fold.dataset for fold in folds] == [NODES] * 3 + [f"{NODES}_unseen"] * 2
+    for fold in folds:
+        checks.fold(model.spec, fold)
+        assert fold.train["time"].max() < fold.test["time"].min()
+
+
+def test_names_real_causes_no_worse_than_the_majority() -> None:
+    if not (folder := DATA.parent / NODES).is_dir():
+        pytest.skip(f"no data set {NODES} in {folder.parent}; set AIOPS_DATA")
+    frame = build.frame(build.read([(NODES, folder)]), [DRIVE_HEALTH], DRIVE_OUTCOMES)
+    model = FailurePredictor()
+    checks.frame(model.spec, frame)
+    fold = list(model.folds(frame))[2]
+    figures = {}
+    for name, learner in {"model": model.build(), "naive": model.baselines()["naive"]}.items():
+        learner.fit(inputs(model.spec, fold.train, label=True), HORIZON)
+        figures[name] = model.measure(fold, learner.predict(inputs(model.spec, fold.test)))
+    assert figures["model"]["component_top1"] > figures["naive"]["component_top1"] - 0.01
+    assert figures["model"]["roc_auc"] > 0.6

@@ -17,6 +17,7 @@ LABELS = {
     "asd_servers": (windows.ANOMALIES, "anomalous"),
     "nezha_online_boutique": (windows.ANOMALIES, "anomalous"),
     "backblaze_drive_stats_2013": (drive_health.DRIVE_OUTCOMES, drive_health.HORIZON),
+    "lanl_failures_1996_2005": (drive_health.DRIVE_OUTCOMES, drive_health.HORIZON),
     "iranian_churn": (customers.OUTCOMES, "churned"),
     "mlc_churn": (customers.OUTCOMES, "churned"),
     "drift_role_events": (configuration_drift.DRIFTS, "drifted"),

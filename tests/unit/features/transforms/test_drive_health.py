@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
@@ -19,6 +18,8 @@ from features.transforms.drive_health import (
     histories,
     outcomes,
 )
+from features.transforms.node_failures import NODE_FAILED
+from training import signature
 
 DAY0 = pd.Timestamp("2024-01-01", tz="UTC")
 Report = tuple[str, float, dict[str, float | None]]  # drive, day, values that differ from the default
@@ -110,8 +111,8 @@ def test_neither_order_nor_other_drives_matter() -> None:
 
 
 def test_rows_are_valid_rows() -> None:
-    for row in _histories(*_daily("a", 3)).drop(columns="dataset").to_dict("records"):
-        DriveHistory(**{name: list(value) if isinstance(value, np.ndarray) else value for name, value in row.items()})
+    for row in signature.records(_histories(*_daily("a", 3)).drop(columns="dataset")):
+        DriveHistory(**row)
 
 
 @pytest.mark.parametrize(
@@ -159,4 +160,5 @@ def test_a_failure_that_is_seen_after_a_silence_is_not_within_two_days() -> None
 def test_views_read_what_their_transforms_need() -> None:
     assert set(DRIVE_HEALTH.reads["metrics"]["metric_name"]) == {metric for metric, _ in METRICS.values()}
     assert FAILED not in DRIVE_HEALTH.reads["events"]["type"]  # a failure is never an input
-    assert DRIVE_OUTCOMES.reads["events"]["type"] == (FAILED,)
+    assert NODE_FAILED not in DRIVE_HEALTH.reads["events"]["type"]
+    assert {FAILED, NODE_FAILED} < set(DRIVE_OUTCOMES.reads["events"]["type"])
