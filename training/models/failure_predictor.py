@@ -146,11 +146,12 @@ class FailurePredictor(Model):
         limits=(
             "Drives: failures are batch recorded, on working days; the model learns this calendar. One fleet of 2013, "
             "62 failures: intervals are wide. One report in seven before a failure looks healthy in these attributes. "
-            "Plain accuracy says nothing at one failure in ten thousand drive-days. Nodes: they are answered only after "
-            "a first failure; without metrics a failure is weakly foretold. More than half of the causes are not named: "
-            "what fails changes with the years, so that a system's commonest cause of the past names few (of the judged "
-            "years themselves, known only afterwards, it names about 0.4), and in the middle of three periods the "
-            "commonest cause of the last months alone was better than the model. Causes and times are operators' notes."
+            "Plain accuracy says nothing at one failure in ten thousand drive-days. Nodes: they are answered only "
+            "after a first failure; without metrics a failure is weakly foretold. More than half of the causes are "
+            "not named: what fails changes with the years, so that a system's commonest cause of the past names few "
+            "(of the judged years themselves, known only afterwards, it names about 0.4), and in the middle of three "
+            "periods the commonest cause of the last months alone was better than the model. Causes and "
+            "times are operators' notes."
         ),
     )
     options: FailureOptions
