@@ -63,7 +63,7 @@ class Recurrence(Learner):
         self.config["options"] = dict(options or {})
         self.entity, self.group, self.ages, self.kinds = entity, group, ages, kinds
         self.inputs = {f"within_{days}": ages for days in WINDOWS} | {"before": ages, "events": ages, "same": kinds}
-        self.inputs |= {"last_kind": kinds, "group": group, "age": age, "weekday": "time"}
+        self.inputs |= {"last_kind": kinds, "group": group, "age": age, "weekday": "weekday"}
         self.inner = self._binary()
         self.next = BackOff(1, 1)
         self.state: dict[str, Any] = {}

@@ -73,7 +73,7 @@ def test_a_group_never_seen_is_not_known(learner: Recurrence) -> None:
 
 def test_contributions_are_named_as_the_inputs(learner: Recurrence) -> None:
     effects = learner.contributions(_events().tail(5))
-    assert set(effects) == {"ages", "kinds", "group", "age", "time"}
+    assert set(effects) == {"ages", "kinds", "group", "age", "weekday"}
     assert np.isfinite(effects.to_numpy()).all()
 
 
