@@ -172,6 +172,18 @@ def test_explanations_name_inputs_strongest_first(fitted: Model, rows: list[dict
     assert not any(answer.explanation for answer in fitted.predict(rows))
 
 
+def test_what_moved_the_scores_is_computed_once(
+    fitted: Model, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fitted.learner
+    asked, contributions = [], fitted.learner.contributions
+    monkeypatch.setattr(
+        fitted.learner, "contributions", lambda frame: (asked.append(len(frame)), contributions(frame))[1]
+    )
+    assert any(answer.explanation for answer in fitted.predict(rows, explain=True))
+    assert asked == [len(rows)]
+
+
 @pytest.mark.parametrize("wrong", [None, float("nan"), float("inf"), "wrong", {"a": 1}])
 def test_bad_value_is_refused_by_name(fitted: Model, rows: list[dict[str, Any]], wrong: object) -> None:
     numbers = [name for name, (kind, nullable) in fitted.spec.row.kinds().items() if kind in (int, float)]
