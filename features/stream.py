@@ -30,6 +30,7 @@ Push = Callable[[View, pd.DataFrame], Any]
 Append = Callable[[str, pa.Table], Any]
 DEPTH = 300
 FLUSH_ROWS = 10_000
+WAITING_ROWS = 500_000  # that wait for the live history; at a thousand a beat of five seconds, forty minutes
 SPAN = timedelta(hours=1)  # of the live history that is in memory at once when the stream begins
 
 
@@ -37,7 +38,8 @@ class Stream:
     """Takes batches of canonical rows; of one thread at a time.
 
     `push` puts a view's rows online, `append` keeps raw rows; the defaults are the feature store and the lake's
-    partition `live`. `refused` counts the rows that broke their view's limits and were not served.
+    partition `live`. `refused` counts the rows that broke their view's limits and were not served, `dropped` those that
+    waited too long for the live history (see `seed`): the lake has them, the states do not.
     """
 
     def __init__(
@@ -48,8 +50,8 @@ class Stream:
         self._states: dict[tuple[str, str], Ordered] = {}
         self._raw: dict[str, list[pa.Table]] = defaultdict(list)
         self._seeding: threading.Thread | None = None
-        self._waiting: list[tuple[str, pa.Table]] = []  # batches that came since it began
-        self.refused = 0
+        self._waiting: deque[tuple[str, pa.Table]] = deque()  # batches that came since it began
+        self.refused = self.dropped = 0
 
     def take(self, name: str, rows: pa.Table) -> dict[str, pd.DataFrame]:
         """Take rows of canonical table `name`; returns by view the rows that it put online, one an entity.
@@ -62,8 +64,9 @@ class Stream:
             self.flush()
         self._waiting.append((name, batch))
         if self._seeding is not None and self._seeding.is_alive():
+            self._bound()
             return {}
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, deque()
         pushed = {}
         for name, batch in waiting:
             for view in self._views:
@@ -76,6 +79,7 @@ class Stream:
         """Begin to take the lake's live history into the states of the views that have an incremental form.
 
         A week of it takes a while, so a thread does it, which is returned; rows that are taken meanwhile wait for it.
+        `WAITING_ROWS` may wait: of more the oldest batches are dropped, as what is served is the newest.
         To be called before the first rows are taken.
         """
         self._seeding = threading.Thread(target=self._seed, name="seed", daemon=True)
@@ -90,6 +94,15 @@ class Stream:
                         self._advance(view, rows)
         except Exception:  # with less of its past a state is worse, and still serves
             logger.exception("the live history could not be taken in whole")
+
+    def _bound(self) -> None:
+        """Drop the oldest of the batches that wait, until `WAITING_ROWS` are left (or one batch)."""
+        waiting, before = sum(len(rows) for _, rows in self._waiting), self.dropped
+        while waiting > WAITING_ROWS and len(self._waiting) > 1:
+            oldest = len(self._waiting.popleft()[1])
+            waiting, self.dropped = waiting - oldest, self.dropped + oldest
+        if self.dropped and not before:
+            logger.warning("more than %d rows wait for the live history; the oldest are dropped", WAITING_ROWS)
 
     def flush(self) -> None:
         """Write the raw rows that still wait to the lake, and merge its small files when there are many."""

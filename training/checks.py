@@ -1,8 +1,7 @@
 """Checks that stop a training whose figures would be a lie: leaks, duplicates, impossible values.
 
-Each raises DataError naming the column and the rows, and says what would be right. `frame` and `fold` look at data,
-`causal` and `causal_scores` at behaviour: cutting the future away must not change the past. That is also how a
-threshold taken from the judged part is found: a threshold comes from `fit`, so a score depends on no later row.
+Each raises DataError naming the column and the rows, and says what would be right. They look at data; what views and
+learners do with it is tried in `training.probes`.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from features.view import Columns, Frames, View
+from features.view import Columns
 from infra.errors import DataError
 from training import signature
-from training.learner import Learner
-from training.model import Fold, Model, Spec
+from training.model import Fold, Spec
 
 SHOWN = 5  # rows named in a message
 SAMPLE = 200  # rows validated by pydantic itself, evenly spread; the vectorised checks see all
@@ -118,7 +116,7 @@ def label_copies(spec: Spec, frame: pd.DataFrame) -> None:
             continue
         for how, column in _views_of(known[name], kind):
             if column.nunique() > 1 and _agreement(column, label) >= REPRODUCES:
-                rows = _rows(spec, known, known.index[:SHOWN])
+                rows = told(spec, known, known.index[:SHOWN])
                 raise DataError(f"column {name!r}{how} reproduces the label {spec.label!r} (rows {rows}); drop it")
 
 
@@ -162,81 +160,19 @@ def learnt_future(spec: Spec, train: pd.DataFrame, test: pd.DataFrame) -> None:
     _refuse(spec, train, late, "time", "a training row lies after a judged row of the same entity; split by time")
 
 
-# -- behaviour --------------------------------------------------------------------------------------------------------
-
-
-def causal(view: View, frames: Frames, cut: pd.Timestamp) -> None:
-    """The rows of `view` up to `cut` are the same when every record after `cut` is taken away."""
-    key = ["dataset", view.entity, "time"]
-    whole = view.transform(frames)
-    past = view.transform({name: rows[rows["time"] <= cut] for name, rows in frames.items()})
-    whole, past = (rows[rows["time"] <= cut].sort_values(key).reset_index(drop=True) for rows in (whole, past))
-    if not whole[key].equals(past[key]):
-        raise DataError(f"view {view.name}: which rows exist up to {cut} depends on records after it")
-    for name in view.columns.kinds():
-        if len(differing := np.flatnonzero(~_equal(whole[name], past[name]))):
-            where = whole.loc[differing[:SHOWN], key].to_dict("records")
-            raise DataError(f"view {view.name}: column {name!r} up to {cut} depends on records after it, rows {where}")
-
-
-def causal_scores(spec: Spec, learner: Learner, rows: pd.DataFrame, scores: pd.DataFrame, entities: int = 20) -> None:
-    """Scores of the earlier half of (some entities of) `rows` are the same when the later half was never shown."""
-    entity = next((view.entity for view in spec.views if view.entity in rows), None)
-    if entity is not None:
-        rows = rows[
-            rows[entity].isin(rows[entity].drop_duplicates().iloc[:: max(1, rows[entity].nunique() // entities)])
-        ]
-    ordered = rows["time"].rank(method="first")
-    early = rows[ordered <= len(rows) / 2]
-    if early["time"].nunique() > 1:
-        early = rows[rows["time"] <= early["time"].max()]
-    again = learner.predict(early)
-    for name in map(str, scores.select_dtypes("number")):
-        same = _equal(scores[name].loc[early.index], again[name])
-        if not same.all():
-            late = _rows(spec, early, early.index[~same][:SHOWN])
-            raise DataError(
-                f"score {name!r} of {type(learner).__name__} depends on later rows (rows {late}); "
-                "thresholds and scaling come from fit, never from what is judged"
-            )
-
-
-def unadjusted(model: Model, fold: Fold, scores: pd.DataFrame) -> None:
-    """A score that finds one row of each event gets no credit for the others (point adjustment).
-
-    `scores`: what a learner gave for the fold, with `score` and `threshold`. Tried on the first entity with an event.
-    """
-    entity, positive = fold.test[model.spec.labels.entity], fold.test[model.spec.label].eq(True)
-    if not positive.any():
-        return
-    part = fold.test[entity == entity[positive].iloc[0]].sort_values("time", kind="stable")
-    truth = positive[part.index]
-    begins = truth & ~truth.shift(fill_value=False)
-    planted = scores.loc[part.index].assign(score=begins.astype(float) * 2, threshold=1.0)
-    figures = model.measure(Fold(fold.dataset, fold.train, part), planted)
-    found, events = int(begins.sum()), int(truth.sum())
-    bounds = {"f1": 2 * found / (found + events), "pr_auc": found / events + events / len(part)}
-    for name, bound in bounds.items():
-        if figures.get(name, 0.0) > bound + 1e-6:
-            raise DataError(
-                f"metric {name!r} is {figures[name]:.3f} when one row of each event is found, at most {bound:.3f} is "
-                "right: it is point-adjusted; count rows, and give events a metric of their own"
-            )
-
-
 # -- helpers ----------------------------------------------------------------------------------------------------------
 
 
 def _refuse(spec: Spec, frame: pd.DataFrame, bad: pd.Series | np.ndarray, column: str, problem: str) -> None:
     bad = np.asarray(bad, dtype=bool)
     if count := int(bad.sum()):
-        raise DataError(f"column {column!r}: {problem}; {count} rows: {_rows(spec, frame, frame.index[bad][:SHOWN])}")
+        raise DataError(f"column {column!r}: {problem}; {count} rows: {told(spec, frame, frame.index[bad][:SHOWN])}")
 
 
-def _rows(spec: Spec, frame: pd.DataFrame, index: pd.Index) -> str:
+def told(spec: Spec, frame: pd.DataFrame, index: pd.Index) -> str:
     """The first of these rows as `index (entity, time)`, as far as the frame has these columns."""
-    told = [name for name in (spec.labels.entity, "time") if name in frame]
-    picked = frame.loc[frame.index.isin(index), told].head(SHOWN)
+    names = [name for name in (spec.labels.entity, "time") if name in frame]
+    picked = frame.loc[frame.index.isin(index), names].head(SHOWN)
     return ", ".join(
         f"{i} ({', '.join(map(str, row))})" for i, row in zip(picked.index, picked.to_numpy(), strict=True)
     )
@@ -253,7 +189,7 @@ def _validate(spec: Spec, frame: pd.DataFrame, position: int) -> None:
         spec.row.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = _rows(spec, frame, frame.index[[position]])
+        where = told(spec, frame, frame.index[[position]])
         raise DataError(f"column {'.'.join(map(str, first['loc']))!r}: {first['msg']}; row {where}") from None
 
 
@@ -311,19 +247,3 @@ def _bytes(items: Any) -> bytes | None:
         return None
     values = np.asarray(items)
     return values.astype(float).tobytes() if values.dtype.kind in "iufb" else "\x1f".join(map(str, values)).encode()
-
-
-def _equal(left: pd.Series, right: pd.Series) -> np.ndarray:
-    if left.dtype == object:
-        return np.array([_same(a, b) for a, b in zip(left, right, strict=True)], dtype=bool)
-    if left.dtype.kind not in "fiub":
-        return (left.eq(right) | (left.isna() & right.isna())).to_numpy(dtype=bool)
-    return np.isclose(left.to_numpy(float), right.to_numpy(float), rtol=1e-4, atol=1e-6, equal_nan=True)
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, (list, np.ndarray)) and isinstance(b, (list, np.ndarray)):
-        return len(a) == len(b) and bool(
-            np.array_equal(np.asarray(a), np.asarray(b)) or np.allclose(a, b, equal_nan=True)
-        )
-    return bool(a == b) or (pd.isna(a) and pd.isna(b))

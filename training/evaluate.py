@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from infra.errors import DataError
-from training import checks, intervals
+from training import checks, intervals, probes
 from training.intervals import DRAWS, MEAN, SECONDS
 from training.learner import Learner
 from training.model import Fold, Model, Spec
@@ -82,8 +82,8 @@ def evaluate(
     """Fit and score the model, each baseline and `others` on every fold of every seed.
 
     Learners are fitted on the Row's columns and the label (null labels are history) and score rows without any label
-    column. Raises DataError when a fold leaks (see `training.checks`) or nothing can be judged. Same inputs, same
-    figures; only the times differ.
+    column. Raises DataError when a fold leaks (see `training.checks`), a score knows later rows (see `training.probes`)
+    or nothing can be judged. Same inputs, same figures; only the times differ.
     """
     seeds, tell = list(seeds), progress or (lambda what, share: None)
     found = _Found(model, draws, others or {})
@@ -159,9 +159,9 @@ def _judge(
         if not scores.index.equals(rows.index):
             raise DataError(f"{type(learner).__name__}.predict must give one row for each of {len(rows)}, same index")
         if probe and not fold.play:  # what is played is revealed step by step
-            checks.causal_scores(model.spec, learner, rows, scores)
+            probes.causal_scores(model.spec, learner, rows, scores)
         if probe and model.spec.task == "anomaly":
-            checks.unadjusted(model, fold, scores)
+            probes.unadjusted(model, fold, scores)
         judged[name] = (scores, {**model.measure(fold, scores), **times})
     return judged
 

@@ -27,6 +27,7 @@ from infra.errors import DataError, SettingsError, nearest
 from training.learner import Learner
 
 Row = Columns
+EFFECTS = "contributions"  # column of scores: of each row a mapping, input → signed effect
 
 
 class Contribution(BaseModel):
@@ -103,6 +104,7 @@ class Spec:
     options: type[Options] = Options
     thorough: Mapping[str, Any] = field(default_factory=dict)  # options of the profile `full`; `aiops.yaml` wins
     live: bool = False  # also learns, without labels, from the rows that the watched services stream (data set `live`)
+    explains: bool = False  # its answers are made of what moved the score: see `Model.decode`
     limits: str = ""  # what it must not be used for; goes into the model card
 
 
@@ -144,7 +146,10 @@ class Model(ABC):
 
     @abstractmethod
     def decode(self, scores: pd.DataFrame, rows: Sequence[Row]) -> list[Answer]:
-        """Turn scores (one row per row, same order) into answers; policies (severity, actions) are applied here."""
+        """Turn scores (one row per row, same order) into answers; policies (severity, actions) are applied here.
+
+        Where the spec `explains`, the learner's contributions are in the column `EFFECTS`.
+        """
 
     def given(self, train: pd.DataFrame, everything: pd.DataFrame) -> Iterator[Fold]:
         """The folds when a user names both parts: learn from `train`, judge the labelled rows that only the other has.
@@ -172,11 +177,15 @@ class Model(ABC):
         checked = [self.check(row, number) for number, row in enumerate(rows)]
         if not checked:
             return []
-        frame = to_frame(checked)
-        answers = self.decode(self._fitted().predict(frame), checked)
-        if not explain:
+        frame, learner = to_frame(checked), self._fitted()
+        scores = learner.predict(frame)
+        effects = learner.contributions(frame) if explain or self.spec.explains else None
+        if effects is not None and self.spec.explains:
+            told = pd.Series([effect.to_dict() for _, effect in effects.iterrows()], scores.index, dtype=object)
+            scores = scores.assign(**{EFFECTS: told})
+        answers = self.decode(scores, checked)
+        if not explain or effects is None:
             return answers
-        effects = self._fitted().contributions(frame)
         return [
             answer if answer.abstained else answer.model_copy(update={"explanation": _strongest(effect, row, top)})
             for answer, (_, effect), row in zip(answers, effects.iterrows(), checked, strict=True)

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.source import NOMINAL, Batch
+from features.sources import _events
 from features.transforms.activities import VERDICT
 
 CLASSES = {"flow": 4001, "connection": 4001, "session": 3002, "parameter": 4002}  # network, authentication, HTTP
@@ -55,17 +56,9 @@ def _records(dataset: str, kind: str, measured: pd.DataFrame, names: list[str], 
 
 def _verdicts(dataset: str, threat: pd.Series, lineage: pd.Series | None, names: list[str], times: pa.Array) -> Batch:
     origins = [None] * len(names) if lineage is None else lineage.tolist()
-    data = [
-        json.dumps({"observed": time.isoformat(), "threat": what, "lineage": origin})
+    data = (
+        {"observed": time.isoformat(), "threat": what, "lineage": origin}
         for time, what, origin in zip(times.to_pylist(), threat, origins, strict=True)
-    ]
-    columns = {
-        "dataset": [dataset] * len(names),
-        "time": times,
-        "id": [f"{name}-{what}" for name, what in zip(names, threat, strict=True)],
-        "source": [f"urn:dataset:{dataset}"] * len(names),
-        "type": [VERDICT] * len(names),
-        "subject": names,
-        "data": data,
-    }
-    return Batch("events", pa.table(columns))
+    )
+    ids = [f"{name}-{what}" for name, what in zip(names, threat, strict=True)]
+    return Batch("events", _events.table(dataset, times, ids, VERDICT, names, data))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import pyarrow as pa
-
-from features.schema import TIME
 from features.source import Batch
+from features.sources import _events
+from features.sources._events import Event
 from features.transforms.incident_reports import CLASSIFIED, REPORTED
 
 
@@ -37,18 +35,11 @@ class Incident:
 
 def batch(dataset: str, incidents: Iterable[Incident]) -> Batch:
     """Two events for each incident: reported, with its first message; classified, with what was known later."""
-    columns: dict[str, list[object]] = {name: [] for name in ("time", "id", "type", "subject", "data")}
-    for incident in incidents:
-        message = {name: getattr(incident, name) for name in ("taxonomy", "title", "description")}
-        later = {name: getattr(incident, name) for name in ("category", "service", "severity", "provider")}
-        for kind, data in ((REPORTED, message), (CLASSIFIED, later)):
-            columns["time"].append(incident.opened)
-            columns["id"].append(f"{incident.name}-{kind.rsplit('.', 1)[-1]}")
-            columns["type"].append(kind)
-            columns["subject"].append(incident.name)
-            columns["data"].append(json.dumps(data))
-    arrays = {name: pa.array(values, TIME if name == "time" else pa.string()) for name, values in columns.items()}
-    count = len(columns["id"])
-    for name, value in (("dataset", dataset), ("source", f"urn:dataset:{dataset}")):
-        arrays[name] = pa.array([value] * count, pa.string())
-    return Batch("events", pa.table(arrays))
+    return _events.batch(dataset, (event for incident in incidents for event in _told(incident)))
+
+
+def _told(incident: Incident) -> Iterator[Event]:
+    message = {name: getattr(incident, name) for name in ("taxonomy", "title", "description")}
+    later = {name: getattr(incident, name) for name in ("category", "service", "severity", "provider")}
+    for kind, data in ((REPORTED, message), (CLASSIFIED, later)):
+        yield _events.about(incident.name, incident.opened, kind, data)

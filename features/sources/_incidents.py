@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-
 from features.schema import TABLES
 from features.source import Batch
+from features.sources import _events
+from features.sources._events import Event
 from features.transforms.incidents import CAUSE, INCIDENT
 
 FOUND = timedelta(hours=1)  # from the analysis to the known cause; no publisher tells it
@@ -29,22 +28,13 @@ class Case:
 
 def batch(dataset: str, cases: Iterable[Case]) -> Batch:
     """An incident event and, an hour later, a cause event for each case."""
-    rows: list[dict[str, Any]] = []
-    for case in cases:
-        cause = {"incident_time": case.time.isoformat(), **case.cause}
-        for kind, time, data in ((INCIDENT, case.time, case.data), (CAUSE, case.time + FOUND, cause)):
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "time": time,
-                    "id": f"{case.id}-{kind.rsplit('.', 1)[-1]}",
-                    "source": f"urn:dataset:{dataset}",
-                    "type": kind,
-                    "subject": case.id,
-                    "data": json.dumps(data),
-                }
-            )
-    return Batch("events", pa.Table.from_pylist(rows, schema=TABLES["events"]))
+    return _events.batch(dataset, (event for case in cases for event in _told(case)))
+
+
+def _told(case: Case) -> Iterator[Event]:
+    cause = {"incident_time": case.time.isoformat(), **case.cause}
+    yield _events.about(case.id, case.time, INCIDENT, case.data)
+    yield _events.about(case.id, case.time + FOUND, CAUSE, cause)
 
 
 def nothing(*tables: str) -> list[Batch]:

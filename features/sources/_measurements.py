@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from features.schema import TIME
 from features.source import NOMINAL, Batch
+from features.sources import _events
 from features.transforms.configurations import MEASURED
 
 
@@ -26,25 +25,18 @@ def batch(
     """One task: a measurement a row, in order; those of the default (where `default`) are told once more, first."""
     order = np.concatenate([np.flatnonzero(default), np.arange(len(knobs))])
     first = np.arange(len(order)) < int(default.sum())
-    data = [
-        json.dumps(
-            {
-                "system": system,
-                "knobs": {str(name): float(value) for name, value in knobs.iloc[row].items()},
-                "performance": float(performance.iloc[row]),
-                "higher_is_better": higher_is_better,
-                "noise": noise,
-                "default": bool(early),
-            }
-        )
+    data = (
+        {
+            "system": system,
+            "knobs": {str(name): float(value) for name, value in knobs.iloc[row].items()},
+            "performance": float(performance.iloc[row]),
+            "higher_is_better": higher_is_better,
+            "noise": noise,
+            "default": bool(early),
+        }
         for row, early in zip(order, first, strict=True)
-    ]
-    times = pd.Timestamp(NOMINAL) + pd.to_timedelta(np.arange(len(order)), unit="min")  # keeps their order
-    columns = {
-        "time": pa.array(times, TIME),
-        "id": pa.array([f"{task}#{number:06d}" for number in range(len(order))]),
-        "data": pa.array(data),
-    }
-    constant = {"dataset": dataset, "source": f"urn:dataset:{dataset}", "type": MEASURED, "subject": task}
-    columns |= {name: pa.array([value] * len(order), pa.string()) for name, value in constant.items()}
-    return Batch("events", pa.table(columns))
+    )
+    # a minute a row keeps the publisher's order
+    times = pa.array(pd.Timestamp(NOMINAL) + pd.to_timedelta(np.arange(len(order)), unit="min"), TIME)
+    ids = [f"{task}#{number:06d}" for number in range(len(order))]
+    return Batch("events", _events.table(dataset, times, ids, MEASURED, task, data))

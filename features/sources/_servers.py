@@ -7,7 +7,6 @@ part counted from 0, metrics from 1) naming the metrics that operators blame. Ea
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ import pyarrow as pa
 
 from features.schema import TABLES
 from features.source import NOMINAL, Batch
+from features.sources import _events
+from features.sources._events import Event
 from features.transforms.windows import ANOMALY, BLAMED, REVIEWED
 from infra.errors import DataError
 
@@ -96,16 +97,12 @@ class Layout:
         yield self._told(machine, begin, told)
 
     def _told(self, machine: str, begin: datetime, told: list[tuple[str, int, int, list[str]]]) -> Batch:
-        rows = []
+        events = []
         for number, (kind, first, last, metrics) in enumerate(told):
-            span = [begin + first * self.step, begin + last * self.step]
-            data = {"begin": span[0].isoformat(), "end": span[1].isoformat(), "metrics": metrics}
-            rows.append((span[1], f"{machine}-{number}", kind, machine, json.dumps(data)))
-        names = ("time", "id", "type", "subject", "data")
-        table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-        for name, value in {"dataset": self.dataset, "source": f"urn:dataset:{self.dataset}"}.items():
-            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
-        return Batch("events", table)
+            start, end = begin + first * self.step, begin + last * self.step
+            data = {"begin": start.isoformat(), "end": end.isoformat(), "metrics": metrics}
+            events.append(Event(end, f"{machine}-{number}", kind, machine, data))
+        return _events.batch(self.dataset, events)
 
 
 def metric(number: int) -> str:

@@ -10,7 +10,6 @@ so only differences of whole days have a meaning.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pyarrow import csv
 
 from features.schema import TIME
 from features.source import Batch, Source
+from features.sources import _events
 from features.transforms.drive_health import DISCOVERED, FAILED, METRICS
 from infra.errors import DataError
 
@@ -50,7 +50,7 @@ class BackblazeDriveStats(Source):
         for path in sorted(p for p in Path(where).rglob("*.csv*") if p.name.endswith((".csv", ".csv.gz"))):
             rows = _read(path)
             yield from (Batch("metrics", _points(rows, raw)) for raw in RAW)
-            yield Batch("events", _events(rows, known))
+            yield Batch("events", _new_and_failed(rows, known))
 
 
 def _read(path: Path) -> pa.Table:
@@ -75,7 +75,7 @@ def _points(rows: pa.Table, raw: str) -> pa.Table:
     return _constant(pa.table(columns), dataset=DATASET, service_name="backblaze", metric_name=name, unit=unit)
 
 
-def _events(rows: pa.Table, known: set[str]) -> pa.Table:
+def _new_and_failed(rows: pa.Table, known: set[str]) -> pa.Table:
     """Failures, and drives that are not in `known` yet (they are added to it)."""
     new = [drive not in known for drive in rows["serial_number"].to_pylist()]
     known.update(rows["serial_number"].to_pylist())
@@ -84,16 +84,11 @@ def _events(rows: pa.Table, known: set[str]) -> pa.Table:
 
 
 def _cloud_events(kind: str, rows: pa.Table) -> pa.Table:
-    word = kind.rsplit(".", 1)[-1]
     days, drives = rows["date"].to_pylist(), rows["serial_number"].to_pylist()
+    ids = [f"{drive}-{_events.word(kind)}-{day}" for day, drive in zip(days, drives, strict=True)]
     facts = zip(rows["model"].to_pylist(), rows["capacity_bytes"].to_pylist(), strict=True)
-    columns = {
-        "time": rows["time"].combine_chunks(),
-        "id": pa.array([f"{drive}-{word}-{day}" for day, drive in zip(days, drives, strict=True)], pa.string()),
-        "subject": rows["serial_number"].combine_chunks(),
-        "data": pa.array([json.dumps({"model": m, "capacity_bytes": c}) for m, c in facts], pa.string()),
-    }
-    return _constant(pa.table(columns), dataset=DATASET, source=f"urn:dataset:{DATASET}", type=kind)
+    data = ({"model": model, "capacity_bytes": capacity} for model, capacity in facts)
+    return _events.table(DATASET, rows["time"].combine_chunks(), ids, kind, drives, data)
 
 
 def _constant(rows: pa.Table, **values: str) -> pa.Table:

@@ -8,7 +8,6 @@ engine's rules. A row becomes two CloudEvents at the commit's time: the change, 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from features.schema import TIME
 from features.source import Batch, Source
+from features.sources import _events
 from features.transforms.iac_changes import CHANGE, SCANNED
 from infra.errors import DataError
 
@@ -46,7 +46,7 @@ class ComplianceIacHistory(Source):
         for path in sorted(Path(where).rglob("*.parquet")):
             rows = _read(path)
             for start in range(0, len(rows), _ROWS):
-                yield Batch("events", _events(rows.slice(start, _ROWS), path))
+                yield Batch("events", _told(rows.slice(start, _ROWS), path))
 
 
 def rules(folder: Path) -> dict[str, dict[str, Any]]:
@@ -89,7 +89,7 @@ def _read(path: Path) -> pa.Table:
     return rows
 
 
-def _events(rows: pa.Table, path: Path) -> pa.Table:
+def _told(rows: pa.Table, path: Path) -> pa.Table:
     try:
         times = pc.cast(rows["commit_time_utc"], TIME)
     except pa.ArrowInvalid as error:
@@ -97,22 +97,16 @@ def _events(rows: pa.Table, path: Path) -> pa.Table:
     changes, outcomes, subjects = [], [], []
     for row in rows.to_pylist():
         subjects.append(f"{row['repo']}@{row['commit'][:12]}:{row['path']}")
-        outcomes.append(json.dumps({"introduced": sorted(_names(row["introduced"]))}))
+        outcomes.append({"introduced": sorted(_names(row["introduced"]))})
         facts = {name: _items(row[name]) for name in LISTS}
         counts = {name: row[name] for name in COUNTS}
         about = {"repository": row["repo"], "framework": row["framework"], "new_file": row["change"] == "A"}
-        changes.append(json.dumps({**about, **counts, **facts}))
-    parts = [_cloud_events(kind, times, subjects, data) for kind, data in ((CHANGE, changes), (SCANNED, outcomes))]
+        changes.append({**about, **counts, **facts})
+    parts = []
+    for kind, data in ((CHANGE, changes), (SCANNED, outcomes)):
+        ids = [f"{subject}-{_events.word(kind)}" for subject in subjects]
+        parts.append(_events.table(DATASET, times.combine_chunks(), ids, kind, subjects, data))
     return pa.concat_tables(parts)
-
-
-def _cloud_events(kind: str, times: pa.ChunkedArray, subjects: list[str], data: list[str]) -> pa.Table:
-    word = kind.rsplit(".", 1)[-1]
-    constant = {"dataset": DATASET, "source": f"urn:dataset:{DATASET}", "type": kind}
-    columns = {name: pa.repeat(pa.scalar(value), len(subjects)) for name, value in constant.items()}
-    ids = pa.array([f"{subject}-{word}" for subject in subjects], pa.string())
-    texts = {"subject": pa.array(subjects, pa.string()), "data": pa.array(data, pa.string())}
-    return pa.table({**columns, "time": times.combine_chunks(), "id": ids, **texts})
 
 
 def _items(text: str | None) -> list[str]:

@@ -6,7 +6,6 @@ provider has alone may be absent. A row becomes a `STATE` event of its provider.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from features.schema import TIME
 from features.source import Batch, Source
+from features.sources import _events
 from features.transforms.configuration_drift import STATE
 from infra.errors import DataError
 
@@ -42,7 +42,7 @@ class DriftRoleEvents(Source):
         """One batch of states per file. Raises DataError naming the file and the column."""
         for path in sorted(p for p in Path(where).rglob("*.csv*") if p.name.endswith((".csv", ".csv.gz"))):
             rows = _read(path)
-            yield Batch("events", _events(rows))
+            yield Batch("events", _told(rows))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -73,17 +73,9 @@ def _states(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
         yield {str(key): value for key, value in (state | told).items()}
 
 
-def _events(rows: pd.DataFrame) -> pa.Table:
+def _told(rows: pd.DataFrame) -> pa.Table:
     stamps = rows["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    table = pa.table(
-        {
-            "time": pa.array(rows["time"]).cast(TIME),
-            "id": pa.array((rows["subject"] + "-state-" + stamps).to_list(), pa.string()),
-            "source": pa.array(("urn:provider:" + rows["provider"]).to_list(), pa.string()),
-            "subject": pa.array(rows["subject"].to_list(), pa.string()),
-            "data": pa.array([json.dumps(data) for data in _states(rows)], pa.string()),
-        }
-    )
-    for name, value in {"dataset": DATASET, "type": STATE}.items():
-        table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)))
-    return table
+    ids = (rows["subject"] + "-state-" + stamps).to_list()
+    providers = ("urn:provider:" + rows["provider"]).to_list()
+    times = pa.array(rows["time"]).cast(TIME)
+    return _events.table(DATASET, times, ids, STATE, rows["subject"].to_list(), _states(rows), providers)

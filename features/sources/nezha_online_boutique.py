@@ -10,7 +10,6 @@ Both are our reading: the publisher gives no ends. What users felt is told of th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,7 +20,8 @@ import pyarrow as pa
 
 from features.schema import TABLES
 from features.source import Batch, Source
-from features.sources import _nezha
+from features.sources import _events, _nezha
+from features.sources._events import Event
 from features.sources._nezha import LASTS, METRIC, Fault
 from features.transforms.windows import ANOMALY, EXPERIENCED, REVIEWED
 
@@ -60,7 +60,7 @@ def _points(service: str, table: pd.DataFrame) -> Batch:
 def _felt(table: pd.DataFrame) -> Batch:
     """An event a minute: seconds within which nine requests of ten were answered, and the share that failed."""
     rows = pd.DataFrame({"time": _nezha.times(table), "latency": table[_LATENCY], "failed": 1 - table[_SUCCESS] / 100})
-    return _events((EXPERIENCED, ENTRY, at, at, told) for at, told in _by_time(rows.dropna()))
+    return _batch((EXPERIENCED, ENTRY, at, at, told) for at, told in _by_time(rows.dropna()))
 
 
 def _by_time(rows: pd.DataFrame) -> Iterator[tuple[datetime, dict[str, float]]]:
@@ -70,24 +70,24 @@ def _by_time(rows: pd.DataFrame) -> Iterator[tuple[datetime, dict[str, float]]]:
 
 def _findings(faults: list[Fault], services: list[str]) -> Batch:
     if not faults:
-        return _events(iter(()))
+        return _batch(iter(()))
     begin, end = faults[0].time, max(fault.time for fault in faults) + LASTS
     told: list[Told] = [(REVIEWED, service, begin, end, {}) for service in services]
     told += [(ANOMALY, _nezha.service(fault.pod), fault.time, fault.time + LASTS, {}) for fault in faults]
-    return _events(iter(told))
+    return _batch(iter(told))
 
 
-def _events(told: Iterator[Told]) -> Batch:
-    rows = [
-        {
-            "dataset": NAME,
-            "time": end,
-            "id": f"{kind.rsplit('.', 1)[-1]}-{service}-{begin:%Y%m%dT%H%M%S}",
-            "source": f"urn:dataset:{NAME}",
-            "type": kind,
-            "subject": service,
-            "data": json.dumps({"begin": begin.isoformat(), "end": end.isoformat(), **data}),
-        }
-        for kind, service, begin, end, data in told
-    ]
-    return Batch("events", pa.Table.from_pylist(rows, schema=TABLES["events"]))
+def _batch(told: Iterator[Told]) -> Batch:
+    return _events.batch(
+        NAME,
+        (
+            Event(
+                end,
+                f"{_events.word(kind)}-{service}-{begin:%Y%m%dT%H%M%S}",
+                kind,
+                service,
+                {"begin": begin.isoformat(), "end": end.isoformat(), **data},
+            )
+            for kind, service, begin, end, data in told
+        ),
+    )

@@ -8,7 +8,6 @@ states before the look; its label is known when the provider's records reach a h
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +16,8 @@ import pandas as pd
 from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
+from features.transforms import _events
 from features.view import Columns, Frames, View, column
-from infra.errors import DataError
 
 STATE = "io.iacdharma.configuration.state"
 HORIZON = timedelta(days=30)
@@ -26,6 +25,7 @@ WINDOWS = (30, 90, 180, 365)  # days
 DAY = 86_400
 EPOCH = pd.Timestamp(0, tz="UTC")
 WORDS = ("provider", "made", "drift", "changed", "deleted")
+NEEDED = ("provider", "drift", "changed", "deleted")
 # what the newest state says of the resource; null: this provider does not say
 FACTS = ("actions", "services", "bytes", "version", "statements", "wildcards", "conditions", "added", "removed")
 _EXAMPLE: JsonDict = {
@@ -127,7 +127,7 @@ def _split(frames: Frames) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Looks (with `last`, the second of the provider's newest record) and states, in the order of `key`."""
     states = frames["events"].sort_values(["time", "id"]).drop_duplicates(["subject", "time"], keep="last")
     states = states.reset_index(drop=True)
-    data = pd.DataFrame([_data(event) for event in states.itertuples()], columns=[*FACTS, *WORDS])
+    data = pd.DataFrame([_events.content(event, NEEDED) for event in states.itertuples()], columns=[*FACTS, *WORDS])
     made = pd.to_datetime(data["made"], utc=True, errors="coerce")
     data["made"] = (made - EPOCH).dt.total_seconds()
     data[list(FACTS)] = data[list(FACTS)].apply(pd.to_numeric).astype("float64")
@@ -157,17 +157,6 @@ def _seen(looked: pd.DataFrame, states: pd.DataFrame) -> np.ndarray:
     """Whether a state of the resource comes before the look."""
     at, first = (np.searchsorted(states["key"], key) for key in (looked["key"], _key(looked["code"], 0)))
     return np.asarray(at > first)
-
-
-def _data(event: Any) -> dict[str, Any]:
-    try:
-        content = json.loads(event.data)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"event {event.id!r} of {event.dataset}: data is not JSON ({error})") from None
-    if not isinstance(content, dict) or not {"provider", "drift", "changed", "deleted"} <= set(content):
-        needed = "provider, drift, changed and deleted"
-        raise DataError(f"event {event.id!r} of {event.dataset}: data must be an object with {needed}")
-    return content
 
 
 def _key(code: Any, second: Any) -> np.ndarray:

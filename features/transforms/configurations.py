@@ -8,7 +8,6 @@ and the knob itself is not shown. What is frozen is `FROZEN`, a policy and no re
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any, Self
 
@@ -17,8 +16,8 @@ import pandas as pd
 from pydantic import ConfigDict, model_validator
 from pydantic.config import JsonDict
 
+from features.transforms import _events
 from features.view import Columns, Frames, View, column
-from infra.errors import DataError
 
 MEASURED = "io.iacdharma.configuration.measured"
 # durability: what may be lost or torn in a crash; audit: what is no longer recorded; trackCounts: autovacuum needs it
@@ -31,6 +30,7 @@ FROZEN = frozenset(
     }
 )  # fmt: skip
 MOST = 20_000  # numbers in a list
+NEEDED = ("system", "knobs", "performance", "higher_is_better", "noise")  # of a measurement
 
 _EXAMPLE: JsonDict = {
     "time": "2000-01-01T00:10:00Z",
@@ -114,7 +114,7 @@ def _rows(frames: Frames, outcomes: bool) -> pd.DataFrame:
 
 def _task(part: pd.DataFrame, outcomes: bool) -> list[tuple[Any, dict[str, Any]]]:
     """The candidates of one task; the mean of the default's measurements is the baseline."""
-    measured = [(event, _data(event)) for event in part.itertuples()]
+    measured = [(event, _events.content(event, NEEDED)) for event in part.itertuples()]
     defaults = [data for _, data in measured if data.get("default")]
     if not defaults:
         return []
@@ -142,15 +142,6 @@ def _task(part: pd.DataFrame, outcomes: bool) -> list[tuple[Any, dict[str, Any]]
             }
         rows.append((event, row))
     return rows
-
-
-def _data(event: Any) -> dict[str, Any]:
-    try:
-        data = json.loads(event.data)
-        needed = {name: data[name] for name in ("system", "knobs", "performance", "higher_is_better", "noise")}
-    except (TypeError, ValueError, KeyError) as error:
-        raise DataError(f"event {event.id!r} of {event.dataset}: data is no measurement ({error!r})") from None
-    return {**needed, "default": data.get("default", False)}
 
 
 CONFIGURATIONS = View(

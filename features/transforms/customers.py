@@ -7,7 +7,6 @@ measure is null. The ratios are computed here and nowhere else, for the lake, th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -16,6 +15,7 @@ import pandas as pd
 from pydantic import ConfigDict, model_validator
 from pydantic.config import JsonDict
 
+from features.transforms import _events
 from features.view import Columns, Frames, View, column
 from infra.errors import DataError
 
@@ -132,7 +132,7 @@ def snapshots(frames: Frames) -> pd.DataFrame:
     does not know are ignored. Raises DataError naming the event whose data is no JSON object.
     """
     events = _newest(frames["events"])
-    data = pd.DataFrame([_data(event) for event in events.itertuples()], index=events.index)
+    data = pd.DataFrame([_events.content(event) for event in events.itertuples()], index=events.index)
     rows = pd.DataFrame({"dataset": events["dataset"], "time": events["time"], "customer_id": events["subject"]})
     rows["operator"] = data.get("operator")
     for name in MEASURED:
@@ -145,7 +145,7 @@ def snapshots(frames: Frames) -> pd.DataFrame:
 def outcomes(frames: Frames) -> pd.DataFrame:
     """Outcome events → one row per (customer, snapshot time): `time` is when the question was asked, not answered."""
     events = _newest(frames["events"])
-    data = pd.DataFrame([_data(event) for event in events.itertuples()], events.index, [*_NEEDED, "lineage"])
+    data = pd.DataFrame([_events.content(event) for event in events.itertuples()], events.index, [*_NEEDED, "lineage"])
     if len(bad := events["id"][data[_NEEDED].isna().any(axis=1)]):
         raise DataError(f"event {bad.iloc[0]!r}: data must hold {' and '.join(_NEEDED)}")
     rows = pd.DataFrame({"dataset": events["dataset"], "customer_id": events["subject"]})
@@ -157,16 +157,6 @@ def outcomes(frames: Frames) -> pd.DataFrame:
 
 def _newest(events: pd.DataFrame) -> pd.DataFrame:
     return events.sort_values(["subject", "time", "id"]).drop_duplicates(["subject", "time"], keep="last")
-
-
-def _data(event: Any) -> dict[str, Any]:
-    try:
-        content = json.loads(event.data)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"event {event.id!r} of {event.dataset}: data is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise DataError(f"event {event.id!r} of {event.dataset}: data must be a JSON object of customer fields")
-    return content
 
 
 def _typed(data: pd.DataFrame, name: str) -> pd.Series:

@@ -7,20 +7,19 @@ that a change that has not landed yet is asked about in the form that was learnt
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
-from typing import Any
 
 import pandas as pd
 from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
+from features.transforms import _events
 from features.view import Columns, Frames, View, column
-from infra.errors import DataError
 
 CHANGE = "io.iacdharma.iac.change"
 SCANNED = "io.iacdharma.iac.scanned"
 LISTS = ("facts_added", "facts_removed", "types_before", "types_after")
+NEEDED = ("repository", "framework", "new_file", *LISTS)
 COUNTS = ("lines_before", "lines_added", "lines_removed", "passed_before", "files_in_commit")
 # share of earlier changes that violated, pulled towards 10 % by this many changes: few changes say little
 RATES = {
@@ -81,7 +80,7 @@ def changes(frames: Frames) -> pd.DataFrame:
     """Change events → one row per change with the columns of `IacChange` and `dataset`. Raises DataError."""
     events, data = _read(frames)
     rows = events[["dataset", "time"]].assign(change_id=events["subject"])
-    for name in ("repository", "framework", "new_file", *LISTS):
+    for name in NEEDED:
         rows[name] = data.get(name)
     rows["new_file"] = rows["new_file"].astype(bool)
     rows["failed_before"] = data.get("failed_before")
@@ -104,21 +103,11 @@ def outcomes(frames: Frames) -> pd.DataFrame:
 def _read(frames: Frames) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The newest event of each change and its data, same index."""
     events = frames["events"].sort_values(["subject", "time", "id"]).drop_duplicates(["subject", "time"], keep="last")
-    return events, pd.DataFrame([_data(event) for event in events.itertuples()], index=events.index)
-
-
-def _data(event: Any) -> dict[str, Any]:
-    needed = ("introduced",) if event.type == SCANNED else ("repository", "framework", "new_file", *LISTS)
-    try:
-        content = json.loads(event.data)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"event {event.id!r} of {event.dataset}: data is not JSON ({error})") from None
-    if not isinstance(content, dict) or (missing := [name for name in needed if content.get(name) is None]):
-        lacks = f"; it lacks {missing}" if isinstance(content, dict) else ""
-        raise DataError(
-            f"event {event.id!r} of {event.dataset}: data must be an object with {', '.join(needed)}{lacks}"
-        )
-    return content
+    data = [
+        _events.content(event, ("introduced",) if event.type == SCANNED else NEEDED, filled=True)
+        for event in events.itertuples()
+    ]
+    return events, pd.DataFrame(data, index=events.index)
 
 
 def _number(data: pd.DataFrame, name: str) -> pd.Series:

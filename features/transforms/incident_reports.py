@@ -8,7 +8,6 @@ incident are hindsight and no part of it: of several `REPORTED` events of one su
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ import pandas as pd
 from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
+from features.transforms import _events
 from features.view import Columns, Frames, View, column
 from infra.errors import DataError
 
@@ -84,17 +84,7 @@ def outcomes(frames: Frames) -> pd.DataFrame:
 def _first(frames: Frames, kind: str) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     events = frames["events"].loc[lambda rows: rows["type"] == kind].sort_values(["subject", "time", "id"])
     events = events.drop_duplicates("subject", keep="first")
-    return events, [_data(event) for event in events.itertuples()]
-
-
-def _data(event: Any) -> dict[str, Any]:
-    try:
-        content = json.loads(event.data)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"event {event.id!r} of {event.dataset}: data is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise DataError(f"event {event.id!r} of {event.dataset}: data must be a JSON object")
-    return content
+    return events, [_events.content(event) for event in events.itertuples()]
 
 
 INCIDENT_REPORTS = View(

@@ -12,7 +12,6 @@ The nodes of a row are in an order that means nothing: sorted by a hash of incid
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Self
@@ -21,10 +20,9 @@ import pandas as pd
 from pydantic import ConfigDict, model_validator
 from pydantic.config import JsonDict
 
-from features.transforms import _alerts
+from features.transforms import _alerts, _events
 from features.transforms._alerts import Alert
 from features.view import Columns, Frames, View, column
-from infra.errors import DataError
 
 INCIDENT = "io.iacdharma.incident.opened"
 CAUSE = "io.iacdharma.incident.cause"
@@ -95,7 +93,7 @@ def incidents(frames: Frames) -> pd.DataFrame:
 def causes(frames: Frames) -> pd.DataFrame:
     """Cause events → one row per incident: `time` is when it was analysed, not when the cause was found."""
     events = frames["events"].sort_values(["time", "id"]).drop_duplicates("subject", keep="last")
-    data = [_data(event, ("incident_time", "root_cause")) for event in events.itertuples()]
+    data = [_events.content(event, ("incident_time", "root_cause")) for event in events.itertuples()]
     rows = pd.DataFrame({"dataset": events["dataset"], "incident_id": events["subject"]}).reset_index(drop=True)
     times = pd.Series([each["incident_time"] for each in data], dtype=object)
     rows["time"] = pd.to_datetime(times, utc=True, format="ISO8601").astype(events["time"].dtype)
@@ -105,7 +103,7 @@ def causes(frames: Frames) -> pd.DataFrame:
 
 
 def _row(event: Any, telemetry: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    data = _data(event, ("system",))
+    data = _events.content(event, ("system",))
     told = [str(node) for node in data.get("nodes", [])]
     calls = {(told[int(a)], told[int(b)]) for a, b in data.get("calls", []) if a != b}
     alerts = [Alert(str(node), str(kind)) for node, kind in data.get("alerts", [])]
@@ -144,18 +142,6 @@ def _from_telemetry(seen: dict[str, pd.DataFrame], spans: pd.DataFrame | None, s
 
 def _shuffled(incident: str, node: str) -> str:
     return hashlib.sha256(f"{incident}/{node}".encode()).hexdigest()
-
-
-def _data(event: Any, needed: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        content = json.loads(event.data)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"event {event.id!r} of {event.dataset}: data is not JSON ({error})") from None
-    if not isinstance(content, dict) or any(name not in content for name in needed):
-        raise DataError(
-            f"event {event.id!r} of {event.dataset}: data must be a JSON object with {' and '.join(needed)}"
-        )
-    return content
 
 
 _TELEMETRY = ("metrics", "logs", "spans")

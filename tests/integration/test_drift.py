@@ -8,6 +8,7 @@ import pytest
 
 from remediation.drift.reconcile import Project
 from tests import drift_lab
+from tests.drift_cases import CASES
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # each call starts the AWS provider: 5 CPU-s
 
@@ -16,7 +17,7 @@ def test_drift_is_found_put_back_and_verified(tmp_path: Path) -> None:
     if why := drift_lab.missing():
         pytest.skip(why)
     queue, limit = (
-        next(case for case in drift_lab.CASES if case.address == address)
+        next(case for case in CASES if case.address == address)
         for address in ("aws_sqs_queue.orders", "aws_ssm_parameter.limit")
     )
     with drift_lab.lab(tmp_path / "project") as lab:

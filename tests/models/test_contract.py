@@ -18,7 +18,7 @@ from features import source
 from infra.errors import DataError, SettingsError
 from tests.models import tiny
 from tests.models.conftest import Reference
-from training import catalog, checks, plots, signature
+from training import catalog, checks, plots, probes, signature
 from training.evaluate import MODEL, Evaluation, inputs, kept
 from training.model import Answer, Fold, Model
 
@@ -110,7 +110,7 @@ def test_views_know_no_future(model: Model, reference: Reference) -> None:
     for view in model.spec.views:
         frames = reference.frames[view.name]
         times = pd.concat([rows["time"] for rows in frames.values()]).sort_values()
-        checks.causal(view, frames, times.iloc[len(times) // 2])
+        probes.causal(view, frames, times.iloc[len(times) // 2])
 
 
 def test_same_seed_same_scores(model: Model, fitted: Model, reference: Reference) -> None:
@@ -123,7 +123,7 @@ def test_same_seed_same_scores(model: Model, fitted: Model, reference: Reference
 def test_scores_depend_on_no_later_row(model: Model, fitted: Model, reference: Reference) -> None:
     assert fitted.learner
     rows = inputs(model.spec, reference.frame)
-    checks.causal_scores(model.spec, fitted.learner, rows, fitted.learner.predict(rows))
+    probes.causal_scores(model.spec, fitted.learner, rows, fitted.learner.predict(rows))
 
 
 def test_saved_and_loaded_answers_the_same(fitted: Model, rows: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -170,6 +170,18 @@ def test_explanations_name_inputs_strongest_first(fitted: Model, rows: list[dict
         assert len(effects) <= 3
         assert all(np.isfinite(effects))
     assert not any(answer.explanation for answer in fitted.predict(rows))
+
+
+def test_what_moved_the_scores_is_computed_once(
+    fitted: Model, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fitted.learner
+    asked, contributions = [], fitted.learner.contributions
+    monkeypatch.setattr(
+        fitted.learner, "contributions", lambda frame: (asked.append(len(frame)), contributions(frame))[1]
+    )
+    assert any(answer.explanation for answer in fitted.predict(rows, explain=True))
+    assert asked == [len(rows)]
 
 
 @pytest.mark.parametrize("wrong", [None, float("nan"), float("inf"), "wrong", {"a": 1}])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from remediation.drift.reconcile import Project
 from tests import drift_lab
+from tests.drift_cases import CASES
 
 
 def main() -> None:
@@ -20,11 +21,11 @@ def main() -> None:
         print(json.dumps({"skipped": why}))
         return
     with tempfile.TemporaryDirectory() as name, drift_lab.lab(Path(name) / "project") as lab:
-        lab.write(drift_lab.CASES)
+        lab.write(CASES)
         project = Project(lab.folder, Path(name) / "home")
         clean = project.detect()
-        injected = {(case.address, attribute) for case in drift_lab.CASES for attribute in case.changes}
-        for case in drift_lab.CASES:
+        injected = {(case.address, attribute) for case in CASES for attribute in case.changes}
+        for case in CASES:
             for change in case.changes.values():
                 change(lab.client)
         start = time.monotonic()
@@ -32,7 +33,7 @@ def main() -> None:
         found = {(each.address, each.attribute) for each in done.drifted}
         left = {(each.address, each.attribute) for each in done.remaining}
         figures = {
-            "types": len({case.address.split(".")[0] for case in drift_lab.CASES}),
+            "types": len({case.address.split(".")[0] for case in CASES}),
             "injected": len(injected),
             "detected": len(injected & found),
             "reverted": len((injected & found) - left),

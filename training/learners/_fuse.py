@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.learners._odds import logistic
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -59,7 +61,7 @@ class Fuse:
     def probability(self, scores: Floats) -> Floats:
         """Of an attack of a kind that was learnt; calibrated on held-out rows."""
         margin = self._standard(scores) @ self.arrays["known"][:-1] + self.arrays["known"][-1]
-        return np.asarray(0.5 * (1 + np.tanh(margin / 2)))
+        return logistic(margin)
 
     def suspicion(self, scores: Floats) -> Floats:
         """How unlike benign rows, in the eyes of all opinions together."""
@@ -104,7 +106,7 @@ def _logistic(x: Floats, y: Bools, importance: Floats) -> Floats:
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         margin = sign * (x @ parameters[:-1] + parameters[-1])
-        slope = share * sign * 0.5 * (1 + np.tanh(margin / 2))
+        slope = share * sign * logistic(margin)
         gradient = np.append(x.T @ slope + 2 * PENALTY * parameters[:-1], slope.sum())
         return float(share @ np.logaddexp(0, margin) + PENALTY * (parameters[:-1] ** 2).sum()), gradient
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from training.learners._odds import logistic
+
 Floats = npt.NDArray[np.float64]
 SCALES = (0.3, 0.7, 1.5)
 
@@ -77,4 +79,4 @@ def _matern(a: Floats, b: Floats, scale: float) -> Floats:
 
 def _cumulative(x: Floats) -> Floats:
     """The normal distribution, to 1e-4 (a logistic curve, Bowling et al. 2009)."""
-    return np.asarray(0.5 * (1 + np.tanh((0.07056 * x**3 + 1.5976 * x) / 2)))
+    return logistic(0.07056 * x**3 + 1.5976 * x)

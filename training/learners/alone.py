@@ -12,6 +12,7 @@ import pandas as pd
 
 from training.learner import Learner
 from training.learners._encode import Encoder
+from training.learners._odds import logistic
 from training.learners._suspicion import OPINIONS, Opinion, Stump
 from training.learners.fusion import typed
 
@@ -43,7 +44,7 @@ class Alone(Learner):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        probability = 0.5 * (1 + np.tanh(self.part.score(self.encoder(frame)) / 2))
+        probability = logistic(self.part.score(self.encoder(frame)))
         scores = {"probability": probability, "threshold": 0.5, "lacking": self.encoder.lacking(frame)}
         return pd.DataFrame(scores, index=frame.index)
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from infra.errors import DataError
 from training.learner import Learner
+from training.learners._odds import log_odds, logistic
 from training.metrics import best_f1_threshold
 
 Floats = npt.NDArray[np.float64]
@@ -114,7 +115,7 @@ def platt(margins: Floats, y: Floats) -> dict[str, float]:
     sigmoid = LogisticRegression(C=1e6).fit(margins[:, None], y)
     # a negative slope would turn the ranking round: then the scores carry nothing, and only the rate is kept
     slope = max(float(sigmoid.coef_[0, 0]), 1e-6)
-    intercept = float(sigmoid.intercept_[0]) if slope > 1e-6 else float(np.log(y.mean() / (1 - y.mean())))
+    intercept = float(sigmoid.intercept_[0]) if slope > 1e-6 else float(log_odds(y.mean()))
     threshold = best_f1_threshold(y, logistic(slope * margins + intercept))
     return {"slope": slope, "intercept": intercept, "threshold": threshold}
 
@@ -122,8 +123,3 @@ def platt(margins: Floats, y: Floats) -> dict[str, float]:
 def _floats(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     values = frame[names].to_numpy(dtype="float64", na_value=np.nan)
     return pd.DataFrame(values, index=frame.index, columns=names)
-
-
-def logistic(x: Floats) -> Floats:
-    """The probability of log-odds `x`."""
-    return np.asarray(0.5 * (1 + np.tanh(x / 2)))

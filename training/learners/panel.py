@@ -18,8 +18,8 @@ import pandas as pd
 
 from training.learner import Learner
 from training.learners import _panel
+from training.learners._group import Group
 from training.learners._panel import Plan
-from training.learners._parts import Group
 
 CHUNK = 1000  # rows read at once
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from infra.errors import DataError, nearest
 from training.learner import Learner
+from training.learners._odds import log_odds
 from training.learners.graphs import AT, MARKS, NODES, Encoded, Encoder, Floats, Graphs, Ints, places
 from training.learners.scorers import SCORERS, Scorer, softmax
 
@@ -193,5 +194,4 @@ def _blend(held_out: dict[str, Floats], starts: Ints, roots: Ints) -> dict[str, 
 
 
 def _log_odds(p: float) -> float:
-    p = min(max(float(p), 1e-9), 1 - 1e-9)
-    return float(np.log(p / (1 - p)))
+    return float(log_odds(min(max(float(p), 1e-9), 1 - 1e-9)))

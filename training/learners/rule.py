@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.learners._odds import log_odds
 from training.learners.binary import BinaryLearner, Floats
 
 
@@ -21,7 +22,7 @@ class Rule(BinaryLearner):
     def train(self, x: pd.DataFrame, y: Floats, final: bool) -> None:
         hit = self._hit(x)
         rates = [(y[hit == side].sum() + 1) / ((hit == side).sum() + 2) for side in (False, True)]  # Laplace's rule
-        self.state["log_odds"] = [float(np.log(rate / (1 - rate))) for rate in rates]
+        self.state["log_odds"] = [float(log_odds(rate)) for rate in rates]
 
     def margin(self, x: pd.DataFrame) -> Floats:
         return np.array(self.state["log_odds"])[self._hit(x).astype(int)]

@@ -13,8 +13,9 @@ import pandas as pd
 from infra.errors import DataError
 from training.learner import Learner
 from training.learners._evidence import COLUMNS, Evidence, gather
+from training.learners._odds import log_odds, logistic
 from training.learners._pairs import NUMBERS, Floats, Ints, Pairs, Reader, Rules
-from training.learners.binary import logistic, platt
+from training.learners.binary import platt
 from training.learners.boosted import LightTrees
 
 SHOWN = 20  # rules named for one item, the most likely ones
@@ -191,4 +192,4 @@ def _margin(chances: Floats, item: Ints, items: int) -> Floats:
     """Log-odds that at least one of an item's independent events happens."""
     none = np.bincount(item, np.log1p(-np.minimum(chances, HIGHEST)), items)
     risk = np.clip(-np.expm1(none), LOWEST, HIGHEST)
-    return np.asarray(np.log(risk / (1 - risk)))
+    return log_odds(risk)

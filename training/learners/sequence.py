@@ -14,6 +14,7 @@ import pandas as pd
 from infra.errors import DataError
 from training.learner import Learner
 from training.learners import shapley
+from training.learners._odds import logistic
 from training.learners.sequences import Encoded, Encoder, Floats, time_to_event
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class SequenceHazard(Learner):
         line = minimize(loss, [1.0, 0.0], method="L-BFGS-B", bounds=[(0.05, 5), (-10, 10)]).x
         self.state = {"slope": float(line[0]), "intercept": float(line[1])}
         decided = (safe.sum(axis=1) == self.within) & (event.sum(axis=1) == 0)
-        probability = 1 - np.prod(1 - _sigmoid(line[0] * z[decided] + line[1]), axis=1)
+        probability = 1 - np.prod(1 - logistic(line[0] * z[decided] + line[1]), axis=1)
         scores = np.quantile(probability, 1 - RATES, weights=weight[decided, 0], method="inverted_cdf")
         self.state["scores"] = scores.tolist()
 
@@ -218,8 +219,4 @@ class SequenceHazard(Learner):
 
         slope, intercept = self.state["slope"], self.state["intercept"]
         members = [_lstm.logits(network, rows).astype(float) for network in self.networks]
-        return np.mean([_sigmoid(slope * member + intercept) for member in members], axis=0)
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(x / 2)))
+        return np.mean([logistic(slope * member + intercept) for member in members], axis=0)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from infra.errors import DataError, nearest
 from training.learner import Learner
+from training.learners._odds import log_odds
 from training.learners.binary import BinaryLearner
 from training.learners.boosted import LightTrees
 from training.learners.rule import Rule
@@ -107,7 +108,7 @@ class Summarised(Learner):
         from scipy.optimize import brentq
 
         probability = self.inner.predict(rows)["probability"].clip(1e-12, 1 - 1e-12).to_numpy()
-        odds = np.log(probability / (1 - probability))
+        odds = log_odds(probability)
         return float(brentq(lambda by: np.average(1 / (1 + np.exp(-odds - by)), weights=weight) - rate, -20, 20))
 
 

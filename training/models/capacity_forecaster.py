@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -23,17 +23,12 @@ from training.learner import Learner
 from training.learners.forecast import KINDS, QUARTER, BlendedForecast
 from training.metrics_forecast import Floats
 from training.model import Answer, Fold, Model, Options, Row, Spec, Target
+from training.scaling import DAY, POLICY, ScalingAction, action
 
 HORIZONS = (30, 60, 90)
 ORIGINS = 7  # quarters judged; designs were chosen on earlier ones
 FRESH = 7  # days: older than that, the newest value says nothing about the present level
-DAY = timedelta(days=1)
 PATHS = ("trend", "season", "prophet", "xgboost")
-POLICY = (
-    "policy: a limit counts as reached on the first day whose upper bound reaches it; scale up now if that day is "
-    "within `lead_time`, else plan to do so `lead_time` before it; scale down if the capacity that is needed stays "
-    "below `scale_down_below` of the limit; needed is the highest upper bound and `headroom` on top"
-)
 
 
 class CapacityOptions(Options):
@@ -67,16 +62,6 @@ class Period(BaseModel):
     mean: float = Field(description="mean of the days up to it; times `days`: the total")
     mean_low: float
     mean_high: float
-
-
-class ScalingAction(BaseModel):
-    """What the policy says to do."""
-
-    model_config = ConfigDict(frozen=True)
-    action: Literal["scale_up_now", "plan_scale_up", "keep", "scale_down", "set_limit"]
-    by: date | None = Field(description="when it must be done, where it must")
-    capacity: float = Field(description="capacity that is needed for the days ahead, in the unit of the series")
-    because: str
 
 
 class CapacityAnswer(Answer):
@@ -236,6 +221,7 @@ class CapacityForecaster(Model):
         limit = row.limit or self.options.limits.get(row.series) or self.options.limits.get(row.service)
         today = row.time.date()
         expected, earliest = (_reached(given[kind], limit) for kind in ("forecast", "high"))
+        needed = float(given["high"].max()) * (1 + self.options.headroom)
         return CapacityAnswer(
             series=row.series,
             unit=row.unit,
@@ -247,25 +233,8 @@ class CapacityForecaster(Model):
             limit=limit,
             limit_reached_on=None if expected is None else today + expected * DAY,
             limit_reached_earliest=None if earliest is None else today + earliest * DAY,
-            scaling=self._scaling(float(given["high"].max()), limit, earliest, today),
+            scaling=action(needed, limit, earliest, today, self.options.lead_time, self.options.scale_down_below),
         )
-
-    def _scaling(self, peak: float, limit: float | None, earliest: int | None, today: date) -> ScalingAction:
-        """See `POLICY`."""
-        needed, lead = peak * (1 + self.options.headroom), self.options.lead_time // DAY
-        if limit is None:
-            because = "no limit is known; this much is needed"
-            return ScalingAction(action="set_limit", by=None, capacity=needed, because=because)
-        if earliest is not None:
-            because = f"the limit of {limit:g} may be reached in {earliest} days"
-            if earliest <= lead:
-                return ScalingAction(action="scale_up_now", by=today, capacity=needed, because=because)
-            by = today + (earliest - lead) * DAY
-            return ScalingAction(action="plan_scale_up", by=by, capacity=needed, because=because)
-        share = needed / limit
-        because = f"with headroom, {share:.0%} of the limit is needed at most"
-        low = share < self.options.scale_down_below
-        return ScalingAction(action="scale_down" if low else "keep", by=None, capacity=needed, because=because)
 
 
 def _days(scores: pd.DataFrame, kind: str) -> Floats:

@@ -17,7 +17,7 @@ from infra.errors import DataError
 from training import metrics
 from training.learner import Learner
 from training.learners.segmented import Segmented
-from training.model import Answer, Fold, Model, Options, Row, Spec, Target, to_frame
+from training.model import EFFECTS, Answer, Fold, Model, Options, Row, Spec, Target
 
 FEATURES = [*MEASURED, *RATIOS]
 FOLDS = 5
@@ -148,6 +148,7 @@ class ChurnPredictor(Model):
             "calibration and threshold on inner folds; again without the account status; again by customers never seen"
         ),
         options=ChurnOptions,
+        explains=True,
         limits=(
             "The Iranian file repeats 50 customers 63 times with small shifts: its figures by rows tell how well known "
             "customers are recognised. For customers never seen (`iranian_churn_unseen`) the trees are no better than "
@@ -199,10 +200,9 @@ class ChurnPredictor(Model):
         return figures | {"answered": float(judged.mean())}
 
     def decode(self, scores: pd.DataFrame, rows: Sequence[Row]) -> list[Answer]:
-        effects = self._fitted().contributions(to_frame(rows))
         return [
-            self._answer(score, effect, row)
-            for (_, score), (_, effect), row in zip(scores.iterrows(), effects.iterrows(), rows, strict=True)
+            self._answer(score, pd.Series(score[EFFECTS], dtype=float), row)
+            for (_, score), row in zip(scores.iterrows(), rows, strict=True)
         ]
 
     def _answer(self, score: pd.Series, effect: pd.Series, row: Row) -> ChurnAnswer:

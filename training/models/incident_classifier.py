@@ -7,10 +7,9 @@ reads it from words that name it, and says nothing otherwise.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ from training.learners.segmented import Segmented
 from training.learners.text import CLASS
 from training.learners.text_pool import TextsWithIndex
 from training.model import Answer, Fold, Model, Options, Row, Spec, Target
+from training.severity import BASIS, POLICY, Severity, SeverityRule, graded
 
 CONTENT = ["taxonomy", "title", "description", "logs", "metrics"]
 INPUTS: dict[str, Any] = {"texts": ["title", "description"], "lists": ["logs", "metrics"]}
@@ -42,40 +42,6 @@ KEYWORDS = {
     "security": ["iam", "identity", "secret", "certificate", "authentication"],
     "storage": ["storage", "firestore", "memorystore", "spanner", "datastore", "filestore", "s3"],
 }
-BASIS = "policy: words of the first message that name a severity; set by operators, not learned from data"
-Severity = Literal["critical", "high", "medium", "low"]
-
-
-class SeverityRule(BaseModel):
-    """The first message has this severity when it holds one of `phrases` (whole words, any case)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    severity: Severity
-    phrases: tuple[str, ...]
-
-
-POLICY = (
-    SeverityRule(
-        severity="critical",
-        phrases=("complete outage", "total outage", "global outage", "data loss", "all regions", "all services"),
-    ),
-    SeverityRule(
-        severity="high",
-        phrases=(
-            "outage",
-            "unavailable",
-            "unreachable",
-            "degraded availability",
-            "unable to access",
-            "multiple regions",
-        ),
-    ),
-    SeverityRule(
-        severity="medium",
-        phrases=("error rate", "error rates", "errors", "failing", "failures", "degraded performance", "timeouts"),
-    ),
-    SeverityRule(severity="low", phrases=("latency", "latencies", "delayed", "delays", "slow", "intermittent")),
-)
 
 
 class IncidentOptions(Options):
@@ -228,7 +194,7 @@ class IncidentClassifier(Model):
         names = [f"{CLASS}{name}" for name in cast(TextsWithIndex, part).classes]
         ranked = score[names].astype(float).sort_values(ascending=False, kind="stable")
         likely = [Likely(category=str(name)[2:], probability=float(value)) for name, value in ranked.items()]
-        severity, because = self._graded(row.title, row.description)
+        severity, because = graded(self.options.severity_policy, row.title, row.description)
         return IncidentAnswer(
             category=likely[0].category,
             confidence=likely[0].probability,
@@ -239,27 +205,19 @@ class IncidentClassifier(Model):
             evidence=[name for name in CONTENT[1:] if getattr(row, name)],
         )
 
-    def _graded(self, *texts: str | None) -> tuple[Severity | None, str | None]:
-        """The severity that the policy reads, and the phrase."""
-        text = "\n".join(part for part in texts if isinstance(part, str))
-        for rule in self.options.severity_policy:
-            words = "|".join(map(re.escape, sorted(rule.phrases, key=len, reverse=True)))
-            if found := re.search(rf"\b(?:{words})\b", text, re.IGNORECASE):
-                return rule.severity, found[0]
-        return None, None
-
     def _severity(self, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
         """The policy against the final grades, and how often the past's commonest grade of each provider is right."""
-        said = [self._graded(*texts)[0] for texts in zip(test["title"], test["description"], strict=True)]
-        graded = test["severity"].notna().to_numpy()
-        answered = np.array([one is not None for one in said]) & graded
+        texts = zip(test["title"], test["description"], strict=True)
+        said = [graded(self.options.severity_policy, *pair)[0] for pair in texts]
+        final = test["severity"].notna().to_numpy()
+        answered = np.array([one is not None for one in said]) & final
         right = np.array(said, dtype=object) == test["severity"].to_numpy()
         common = train.groupby("provider")["severity"].agg(lambda grades: grades.mode().iloc[0])
         majority = (test["provider"].map(common) == test["severity"]).to_numpy()
         return {
             "severity_accuracy": _share(right[answered]),
             "severity_majority": _share(majority[answered]),
-            "severity_answered": _share(answered[graded]),
+            "severity_answered": _share(answered[final]),
         }
 
 

@@ -19,7 +19,7 @@ from features.transforms.incidents import CAUSES, INCIDENTS, Incident
 from training import metrics_ranking
 from training.learner import Learner
 from training.learners.ranker import TOP, NodeRanker
-from training.model import Answer, Fold, Model, Options, Row, Spec, Target, to_frame
+from training.model import EFFECTS, Answer, Fold, Model, Options, Row, Spec, Target
 
 BASIS = "policy: rules set by the operator; whether the actions mend the cause has not been learned from data"
 
@@ -150,6 +150,7 @@ class RootCauseAnalyzer(Model):
             "calibration on inner folds"
         ),
         options=RootCauseOptions,
+        explains=True,
         limits=(
             "Knows only what alerts and calls tell: where nothing unusual is recorded at the cause (network delay in "
             "SockShop, memory and login faults in GAIA) it can only guess, which keeps AC@1 under the aims there. On "
@@ -198,10 +199,9 @@ class RootCauseAnalyzer(Model):
         return figures | {"answered": float(answered.mean()), "ac_1_answered": right}
 
     def decode(self, scores: pd.DataFrame, rows: Sequence[Row]) -> list[Answer]:
-        effects = self._fitted().contributions(to_frame(rows))
         return [
-            self._answer(score, effect.dropna(), row)  # type: ignore[arg-type]
-            for (_, score), (_, effect), row in zip(scores.iterrows(), effects.iterrows(), rows, strict=True)
+            self._answer(score, pd.Series(score[EFFECTS], dtype=float).dropna(), row)  # type: ignore[arg-type]
+            for (_, score), row in zip(scores.iterrows(), rows, strict=True)
         ]
 
     def _answered(self, scores: pd.DataFrame) -> np.ndarray:

@@ -77,6 +77,24 @@ def test_a_row_beyond_its_limits_is_refused_and_the_others_served(home: Path) ->
     assert live.refused == 1
 
 
+def test_of_too_many_rows_that_wait_the_oldest_are_dropped(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink, gate = Sink(), threading.Event()
+    live, beats = _stream(sink), _beats(world.metrics("live"))
+    monkeypatch.setattr(stream, "WAITING_ROWS", 2 * len(beats[0]))
+    monkeypatch.setattr(live, "_seed", lambda: gate.wait(10))
+    seeding = live.seed()
+    for beat in beats[:-1]:
+        assert live.take("metrics", beat) == {}
+    gate.set()
+    seeding.join()
+    live.take("metrics", beats[-1])
+    assert live.dropped == sum(map(len, beats[:-3]))
+    assert [rows["time"].max() for _, rows in sink.pushed] == [beat["time"][0].as_py() for beat in beats[-3:]]
+    assert [record.message.partition(" rows")[0] for record in caplog.records] == [f"more than {2 * len(beats[0])}"]
+
+
 def test_raw_rows_reach_the_lake_once(home: Path) -> None:
     live = stream.Stream([LOADS], push=Sink().push)
     for beat in _beats(world.metrics("live")):

@@ -9,12 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.view import Frames, View
 from infra.errors import DataError, UserError
 from tests.models import tiny
 from training import catalog, checks
-from training.evaluate import inputs
-from training.learner import Learner
 from training.model import Fold, Model
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -170,84 +167,6 @@ def test_learning_from_after_the_judged_time_is_found(model: Model, frame: pd.Da
 def test_an_empty_part_is_named(model: Model, frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="0 to judge"):
         checks.fold(model.spec, Fold("tiny", frame, frame[frame["failed"].isna()]))
-
-
-# -- behaviour --------------------------------------------------------------------------------------------------------
-
-
-def _view(model: Model, transform: Callable[[Frames], pd.DataFrame]) -> View:
-    return replace(model.spec.views[0], transform=transform)
-
-
-def test_a_view_that_knows_the_future_is_found(model: Model) -> None:
-    frames, cut = tiny.records(), pd.Timestamp("2026-01-02", tz="UTC")
-    view = model.spec.views[0]
-    checks.causal(view, frames, cut)
-
-    def centred(frames: Frames) -> pd.DataFrame:
-        rows = view.transform(frames)
-        return rows.assign(heat=rows["heat"] - rows["heat"].mean())  # the mean of all days, later ones included
-
-    with pytest.raises(DataError, match="column 'heat' up to 2026-01-02 .* depends on records after it"):
-        checks.causal(_view(model, centred), frames, cut)
-
-
-def test_a_view_whose_rows_depend_on_the_future_is_found(model: Model) -> None:
-    view = model.spec.views[0]
-
-    def survivors(frames: Frames) -> pd.DataFrame:
-        rows = view.transform(frames)
-        return rows[rows["time"] < rows["time"].max()]  # drops the newest day, whichever that is
-
-    with pytest.raises(DataError, match="which rows exist"):
-        checks.causal(_view(model, survivors), tiny.records(), pd.Timestamp("2026-01-02", tz="UTC"))
-
-
-class Judging(Learner):
-    """Scales by what it is asked to judge: the threshold taken from the test part, in its simplest form."""
-
-    def fit(self, frame: pd.DataFrame, label: str) -> Judging:
-        return self
-
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        heat = frame["heat"]
-        return pd.DataFrame({"score": heat, "threshold": np.quantile(heat, 0.9)}, index=frame.index)
-
-    def save(self, folder: object) -> None: ...
-
-    @classmethod
-    def load(cls, folder: object) -> Judging:
-        return cls()
-
-
-def test_a_threshold_taken_from_the_judged_part_is_found(model: Model, frame: pd.DataFrame) -> None:
-    rows = inputs(model.spec, frame)
-    with pytest.raises(DataError, match="score 'threshold' of Judging depends on later rows.*from fit"):
-        checks.causal_scores(model.spec, Judging(), rows, Judging().predict(rows))
-    honest = model.build().fit(inputs(model.spec, frame, label=True), "failed")
-    checks.causal_scores(model.spec, honest, rows, honest.predict(rows))
-
-
-def test_point_adjustment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, random = catalog.make("anomaly_detector"), np.random.default_rng(0)
-    truth = np.arange(2000) % 200 < 40
-    test = pd.DataFrame({"instance": "a", "anomalous": truth, "step": 60.0, "blamed": [[]] * 2000})
-    test["time"] = pd.date_range("2026-01-01", periods=2000, freq="min", tz="UTC")
-    scores = pd.DataFrame({"score": random.random(2000), "threshold": 1.0, "metrics": None, "effects": None})
-    fold, honest = Fold("a", test, test.sample(frac=1.0, random_state=1)), type(model).measure
-    checks.unadjusted(model, fold, scores)
-
-    def adjusted(self: Model, fold: Fold, scores: pd.DataFrame) -> dict[str, float]:
-        """The whole event counts as found when one of its rows is (Xu et al., WWW 2018)."""
-        part = fold.test.sort_values("time")
-        event = (part["anomalous"] != part["anomalous"].shift()).cumsum()
-        best = scores["score"].loc[part.index].groupby(event).transform("max")
-        raised = scores["score"].where(~part["anomalous"].reindex(scores.index), best.reindex(scores.index))
-        return honest(self, fold, scores.assign(score=raised))
-
-    monkeypatch.setattr(type(model), "measure", adjusted)
-    with pytest.raises(DataError, match=r"metric 'f1' is 1.000 .* point-adjusted"):
-        checks.unadjusted(model, fold, scores)
 
 
 def test_equal_lists_are_equal_content_however_they_are_held() -> None:

@@ -13,7 +13,7 @@ from features.transforms import _alerts
 from features.transforms._alerts import FAMILIES, call_alerts, log_alert, metric_alert
 from features.transforms.incidents import CAUSE, CAUSES, INCIDENT, INCIDENTS
 from infra.errors import DataError
-from training import checks
+from training import probes
 
 END = pd.Timestamp("2026-01-01T01:00:00Z")
 SINCE = END - pd.Timedelta(minutes=3)
@@ -190,7 +190,7 @@ def test_it_knows_no_future() -> None:
     points = pd.concat([_points("db", "cpu", 9.0), _points("db", "cpu", 9.0, "shop-2")])
     after = _points("db", "cpu", 0.0).assign(value=-900.0, time=lambda rows: rows["time"] + pd.Timedelta(hours=1))
     frames = _frames(_event(data), later, metrics=pd.concat([points, after]))
-    checks.causal(INCIDENTS, frames, END)
+    probes.causal(INCIDENTS, frames, END)
     row = INCIDENTS.transform(frames).set_index("incident_id").loc["shop-1"]
     assert {kind.partition(":")[0] for kind in row["alerts"]} == {"cpu_up"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from features.transforms._machines import size
 from features.transforms.markets import MARKET_OUTCOMES, MARKETS, UNKNOWN, histories, outcomes
-from training import checks
+from training import probes
 
 BEGIN = pd.Timestamp("2024-01-15", tz="UTC")
 
@@ -53,7 +53,7 @@ def test_a_place_without_a_point_is_unknown_then() -> None:
 
 
 def test_no_row_knows_its_future() -> None:
-    checks.causal(MARKETS, {"metrics": _points()}, BEGIN + pd.Timedelta(days=31))
+    probes.causal(MARKETS, {"metrics": _points()}, BEGIN + pd.Timedelta(days=31))
 
 
 def test_no_points_no_rows() -> None:

@@ -10,7 +10,7 @@ from features import source
 from features.sources.bitbrains_rnd import BitbrainsRnd
 from features.transforms.rightsizing import CAPACITY, USAGE, USAGE_AHEAD, USAGE_HISTORY
 from infra.errors import DataError
-from training import checks
+from training import probes
 
 BEGIN = pd.Timestamp("2026-01-05", tz="UTC")
 
@@ -66,7 +66,7 @@ def test_use_above_the_capacity_counts_as_all_of_it() -> None:
 def test_the_past_knows_no_future() -> None:
     points = _points(np.random.default_rng(0).gamma(2, 10, 3 * 288).clip(max=99))
     for cut in ("30h", "30h7min", "2d"):
-        checks.causal(USAGE_HISTORY, points, BEGIN + pd.Timedelta(cut))
+        probes.causal(USAGE_HISTORY, points, BEGIN + pd.Timedelta(cut))
 
 
 @pytest.mark.parametrize("days", [0, 0.5])

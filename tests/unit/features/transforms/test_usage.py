@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from features.table import conform
 from features.transforms.usage import AHEAD, DAYS, EXAMPLE, STEP, USAGE, USAGE_OUTCOMES, UsageHistory
-from training import checks
+from training import probes
 
 FIRST = pd.Timestamp("2020-01-02", tz="UTC")  # a day that gets a row
 
@@ -58,7 +58,7 @@ def test_rows_know_no_future() -> None:
     random = np.random.default_rng(0)
     values = np.exp(random.normal(0, 0.5, 400))  # many days look partial
     points = pd.concat([_points(values), _points(values[::-1], name="b")])
-    checks.causal(USAGE, {"metrics": points.sample(frac=1, random_state=0)}, FIRST + pd.Timedelta(days=200))
+    probes.causal(USAGE, {"metrics": points.sample(frac=1, random_state=0)}, FIRST + pd.Timedelta(days=200))
 
 
 def test_the_future_is_what_came_with_the_errors_of_the_naive_rules() -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from features.rates import per_second
 from features.transforms.seasonal import DAYS, DEVIATIONS, HELD
 from features.transforms.windows import ANOMALIES, SERVICE_WINDOWS, InstanceState, states
-from training import checks, signature
+from training import probes, signature
 
 START = pd.Timestamp("2026-01-05", tz="UTC")
 
@@ -67,7 +67,7 @@ def test_rows_depend_on_the_past_only() -> None:
         "events": pd.DataFrame({"dataset": [], "subject": [], "type": []}),
     }
     for hours in (5, 30, 60):
-        checks.causal(SERVICE_WINDOWS, {"metrics": frames["metrics"]}, START + pd.Timedelta(hours=hours))
+        probes.causal(SERVICE_WINDOWS, {"metrics": frames["metrics"]}, START + pd.Timedelta(hours=hours))
 
 
 def test_neither_order_nor_other_instances_matter() -> None:
