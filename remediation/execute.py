@@ -23,29 +23,33 @@ class Executor:
         return refusal if refusal is not None else self._apply(permit)
 
     def recover(self, claim: Claim) -> bool:
-        """Resolve every intent that a dead executor left; False when one is still in somebody's hands."""
+        """Resolve every intent that a dead executor left; False when one still waits: held, or for a limit."""
         for intent, state in self.kernel.admission.unfinished(claim.incident):
             permit = self.kernel.admission.take_over(claim, intent)
-            if permit is None:
+            if permit is None or self._resume(permit, state) is not None:
                 return False
-            self._resume(permit, state)
         return True
 
-    def _resume(self, permit: Permit, state: str) -> None:
+    def _resume(self, permit: Permit, state: str) -> Refusal | None:
         admission = self.kernel.admission
+        if state == "started":
+            return self._complete(permit)
         if state == "admitted":
-            return admission.cancel(permit, "its executor died before it began")
-        if state == "undoing":
+            admission.cancel(permit, "its executor died before it began")
+        elif state == "undoing":
             self._undo(permit, "its executor died while undoing")
-            return None
-        if state == "applied":
+        else:
             self._judge(permit)
-            return None
-        effect = self._probe(permit)
+        return None
+
+    def _complete(self, permit: Permit) -> Refusal | None:
+        admission, effect = self.kernel.admission, self._probe(permit)
         if effect is Effect.NONE:
-            return admission.cancel(permit, "its executor died before it did anything")
-        if effect is Effect.UNKNOWN:
+            admission.cancel(permit, "its executor died before it did anything")
+        elif effect is Effect.UNKNOWN:
             admission.finish(permit, Verdict.INCONCLUSIVE, "its executor died and the probe cannot tell what was done")
+        elif (refusal := admission.again(permit)) is not None:
+            return refusal  # the next recovery tries again
         else:  # with the same key, apply completes what was begun and repeats nothing
             self._apply(permit)
         return None

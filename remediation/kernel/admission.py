@@ -43,15 +43,25 @@ class Admission:
         """Announce the action right before it. The kill switch and the rate are read again: time may have passed."""
         with self.core.change("begin") as change:
             self._keep(change, permit)
-            mine = tokens.c.intent == permit.intent
-            change.conn.execute(tokens.delete().where(mine))
-            core = self.core.limits
-            refusal = limits.kill_switch(change.conn, core) or limits.rate(change.conn, change.now, core)
-            limits.take_token(change.conn, permit.intent, change.now)
+            refusal = self._renew_token(change, permit)
             if refusal is None:
                 self._advance(change, permit, "admitted", to="started")
             else:
                 self._cancel(change, permit, refusal.reason)
+            return refusal
+
+    def again(self, permit: Permit) -> Refusal | None:
+        """Announce that a dead executor's action is completed, under the limits of `begin`: it acts now, not then.
+
+        After a refusal the intent stays as it is and the target is free for whoever recovers it next.
+        """
+        with self.core.change("again") as change:
+            self._keep(change, permit)
+            refusal = self._renew_token(change, permit)
+            if refusal is None:
+                self._advance(change, permit, "started", to="started")
+            else:
+                leases.release(change.conn, permit.plan.target.resource, permit.fence)
             return refusal
 
     def applied(self, permit: Permit) -> None:
@@ -150,6 +160,15 @@ class Admission:
         ttl = self.core.limits.lease.total_seconds()
         change.keep(permit.claim)
         leases.keep(change.conn, permit.plan.target.resource, permit.claim.holder, permit.fence, change.now, ttl)
+
+    def _renew_token(self, change: Change, permit: Permit) -> Refusal | None:
+        """Date the intent's token from now; a refused one keeps its token, and its date."""
+        conn, core = change.conn, self.core.limits
+        refusal = limits.kill_switch(conn, core) or limits.rate(conn, change.now, core, but=permit.intent)
+        if refusal is None:
+            conn.execute(tokens.delete().where(tokens.c.intent == permit.intent))
+            limits.take_token(conn, permit.intent, change.now)
+        return refusal
 
     def _advance(self, change: Change, permit: Permit, *sources: str, to: str, done: bool = False) -> None:
         where = (intents.c.id == permit.intent) & intents.c.state.in_(sources)

@@ -67,15 +67,16 @@ def evidence_after_last_action(conn: Connection, plan: Plan, evidence_at: float,
     return Refusal(name="lingering_alert", reason=reason, transient=True)
 
 
-def rate(conn: Connection, now: Instant, limits: Remediation) -> Refusal | None:
-    """At most `max_actions_per_minute` tokens in any 60 s.
+def rate(conn: Connection, now: Instant, limits: Remediation, but: str = "") -> Refusal | None:
+    """At most `max_actions_per_minute` tokens in any 60 s; the one of the intent `but` is not counted.
 
     A token counts for 60 s by the wall clock or by the boot clock, whichever is longer, and one from the future
     counts: a jump of the wall clock in either direction can only make the limit stricter.
     """
     by_wall = tokens.c.wall > now.wall - WINDOW
     by_boot = (tokens.c.boot == now.boot) & (tokens.c.mono > now.mono - WINDOW) if now.boot else by_wall
-    used = conn.execute(select(func.count()).select_from(tokens).where(or_(by_wall, by_boot))).scalar_one()
+    spent = select(func.count()).select_from(tokens).where(or_(by_wall, by_boot), tokens.c.intent != but)
+    used = conn.execute(spent).scalar_one()
     if used < limits.max_actions_per_minute:
         return None
     reason = f"{used} actions in the last {WINDOW:.0f} s, the limit is {limits.max_actions_per_minute}"
