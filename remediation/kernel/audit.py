@@ -30,7 +30,7 @@ from remediation.records import Record, canonical
 
 GENESIS = "0" * 64
 _FIELDS = ("seq", "time", "actor", "kind", "subject", "body", "prev")
-_ENTRY = {*_FIELDS, "hash"}
+ENTRY = {*_FIELDS, "hash"}
 _CHECKPOINT = {"seq", "hash", "time", "signature"}
 
 
@@ -69,7 +69,7 @@ class Trail:
             "body": canonical(body),
             "prev": last.hash if last else GENESIS,
         }
-        entry["hash"] = _hash(entry)
+        entry["hash"] = content_hash(entry)
         conn.execute(table.insert().values(**entry))
         head = {"seq": entry["seq"], "hash": entry["hash"], "time": entry["time"]}
         conn.info["after"][:] = [partial(self._sign, head)]  # one signature a transaction, over its last entry
@@ -77,12 +77,16 @@ class Trail:
     def public_key(self) -> Ed25519PublicKey:
         return self._private.public_key()
 
+    def sign(self, statement: bytes) -> bytes:
+        """Sign with the trail's key; the statement must say what it is about."""
+        return self._private.sign(statement)
+
     def checkpoint(self) -> dict[str, Any] | None:
         """The signed head, or None before the first entry."""
         return json.loads(self.checkpoint_file.read_text()) if self.checkpoint_file.exists() else None
 
     def _sign(self, head: dict[str, Any]) -> None:
-        signed = {**head, "signature": self._private.sign(canonical(head).encode()).hex()}
+        signed = {**head, "signature": self.sign(canonical(head).encode()).hex()}
         with (self.folder / "audit.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             known = self.checkpoint()
@@ -163,16 +167,17 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _wrong(entry: Mapping[str, Any], seq: int, prev: str) -> str:
-    if set(entry) != _ENTRY:
-        return f"fields are {sorted(entry)}, expected {sorted(_ENTRY)}"
+    if set(entry) != ENTRY:
+        return f"fields are {sorted(entry)}, expected {sorted(ENTRY)}"
     if entry["seq"] != seq or isinstance(entry["seq"], bool):
         return f"entry {seq} is missing or out of order (found {entry['seq']!r})"
     if entry["prev"] != prev:
         return "does not follow the entry before it"
-    return "" if entry["hash"] == _hash(entry) else "content does not match its hash"
+    return "" if entry["hash"] == content_hash(entry) else "content does not match its hash"
 
 
-def _hash(entry: Mapping[str, Any]) -> str:
+def content_hash(entry: Mapping[str, Any]) -> str:
+    """The hash that an untouched entry carries. Raises KeyError for a missing field."""
     return hashlib.sha256(canonical({field: entry[field] for field in _FIELDS}).encode()).hexdigest()
 
 

@@ -71,7 +71,7 @@ def test_a_chain_rewritten_from_an_entry_on_is_found(engine: Engine, tmp_path: P
     rewritten[9]["actor"] = "mallory"
     for before, entry in zip(rewritten[8:], rewritten[9:], strict=False):
         entry["prev"] = before["hash"]
-        entry["hash"] = audit._hash(entry)
+        entry["hash"] = audit.content_hash(entry)
     trail = engine.kernel.core.trail
     found = audit.verify(rewritten, trail.checkpoint(), trail.public_key())
     assert not found.ok and "rewritten" in found.problem
@@ -120,7 +120,7 @@ def forge(lines: list[bytes], dice: random.Random) -> list[bytes]:
     number = dice.randrange(len(lines) - 1)
     entry = json.loads(lines[number])
     entry[dice.choice(["actor", "kind", "subject", "body", "time"])] = "forged"
-    entry["hash"] = audit._hash(entry)
+    entry["hash"] = audit.content_hash(entry)
     return [*lines[:number], canonical(entry).encode(), *lines[number + 1 :]]
 
 
