@@ -27,8 +27,9 @@ from remediation.testing import Flip, JumpingClock, World, fake_engine, limits
 
 HOUR = 3600.0
 SERVICES = {"web": 4, "db": 2, "outside": 1}
-LIMITS = limits(max_actions_per_minute=3, circuit_breaker_min_outcomes=3, circuit_breaker_window=5)
-VERDICTS = (Verdict.SUCCEEDED, Verdict.SUCCEEDED, Verdict.SUCCEEDED, Verdict.FAILED, Verdict.INCONCLUSIVE)
+# tight, so that the histories reach them often
+LIMITS = limits(max_actions_per_minute=2, circuit_breaker_min_outcomes=3, circuit_breaker_window=5)
+VERDICTS = (*4 * (Verdict.SUCCEEDED,), Verdict.FAILED, Verdict.INCONCLUSIVE)
 
 
 class Killed(BaseException):
@@ -149,7 +150,8 @@ class Replica:
             if dice.random() < 0.3:
                 self.engine.recover()
             else:
-                self.engine.handle(world.detection(dice.choice(list(world.targets()))))
+                broken = [name for name in sorted(world.targets()) if not world.read(name)["healthy"]]
+                self.engine.handle(world.detection(dice.choice(broken or sorted(world.targets()))))
         except Killed:
             self.engine.kernel.core.store.close()
         finally:
@@ -172,10 +174,10 @@ class History:
     def run(self, steps: int = 8) -> list[str]:
         """Play it to its end; returns what went wrong."""
         for _ in range(steps):
-            broken = self.dice.choice(list(self.world.targets()))
-            self.world.write(broken, healthy=False)
+            for instance in self.dice.sample(sorted(self.world.targets()), 3):
+                self.world.write(instance, healthy=False)
             self._turn()
-            self.clock.advance(self.dice.choice((0.0, 1.0, 20.0, 130.0)))
+            self.clock.advance(self.dice.choice((0.0, 1.0, 5.0, 20.0, 130.0)))
         left = self._leftovers()
         return left + self.oracle.judge()
 
@@ -198,7 +200,7 @@ class History:
             one.engine.kernel.core.store.close()
         self.clock.advance(24 * HOUR)  # every lease is over, however the clock jumped
         engine = fake_engine(self.home, self.world, LIMITS)
-        for _ in range(len(self.world.targets())):  # the rate lets three of them end in a minute
+        for _ in range(len(self.world.targets())):  # the rate lets few of them end in a minute
             engine.recover()
             self.clock.advance(300)
         store = engine.kernel.core.store
