@@ -38,7 +38,7 @@ def main() -> int:
             problems = history.run()
         for problem in problems:
             print(f"seed {seed}: {problem}", flush=True)
-        begun, done = len(history.oracle.started), len(history.world.effects())
+        begun, done = len(history.oracle.started), len(history.oracle.effects)
         totals.update(histories=1, problems=len(problems), begun=begun, effects=done)
         passed, killed = passed + history.passed, killed + history.killed
         if time.monotonic() - said > EVERY:
