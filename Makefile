@@ -25,7 +25,7 @@ run: $(STAMP) ## run the whole loop on real data; the stack stays up (stop it wi
 	@$(BIN)/aiops run
 
 test: $(STAMP) ## run the tests, two at a time; JOBS=1: one at a time; ARGS="-k name" chooses some
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	@$(BIN)/ruff check .
