@@ -35,6 +35,7 @@ class PolicySearch(Search):
     def fit(self, frame: pd.DataFrame, label: str) -> Self:
         import torch
         from stable_baselines3 import PPO
+        from stable_baselines3.common.logger import Logger
         from stable_baselines3.common.vec_env import DummyVecEnv
 
         from training.learners._search_env import SearchEnv
@@ -50,6 +51,7 @@ class PolicySearch(Search):
             "MlpPolicy", DummyVecEnv(makers), n_steps=64, batch_size=128, n_epochs=8, gamma=0.98, learning_rate=1e-3,
             ent_coef=0.01, policy_kwargs={"net_arch": [32, 32]}, seed=self.seed, device="cpu",
         )  # fmt: skip
+        learnt.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves a folder in /tmp
         learnt.learn(self.steps)
         named = learnt.policy.state_dict()
         layers = [f"mlp_extractor.policy_net.{2 * n}" for n in range(LAYERS)] + ["action_net"]
