@@ -55,7 +55,7 @@ def _times(path: Path, table: pd.DataFrame, name: str) -> pd.Series:
     if times.isna().any():
         line = int(times.index[times.isna()][0])
         raise DataError(
-            f"{path}, line {line + 2}, column {name!r}: {table.loc[line, name]!r} is not a time (m/d/yyyy h:mm)"
+            f"{path}, line {line}, column {name!r}: {table.loc[line, name]!r} is not a time (m/d/yyyy h:mm)"
         )
     return times
 

@@ -15,6 +15,7 @@ from infra import stack as stacks
 from infra.settings import ROOT, Ports, settings
 from training import catalog
 
+NOWHERE = {"AIOPS_DATA": "", "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "", "NO_PROXY": "127.0.0.1"}
 START = 600  # seconds for all parts together on two busy cores
 LATER = "drift_predictor"  # quick to train: stands for those that a first run trains in the background
 LEFT_OUT = sorted(set(plugins.names(catalog.PACKAGE)) - {*FIRST, LATER})
@@ -49,7 +50,7 @@ def free_ports(gap: int = 10) -> dict[str, int]:
 def stack_environment(tmp_path_factory):
     """The settings of a stack that runs while the tests of this folder do, as environment variables."""
     home = tmp_path_factory.mktemp("stack")
-    environment = {"AIOPS__HOME": str(home)}
+    environment = {"AIOPS__HOME": str(home), **NOWHERE}  # the worker's trainings find neither mirror nor network either
     environment |= {f"AIOPS__MODELS__{name.upper()}__ENABLED": "false" for name in LEFT_OUT}
     environment |= {f"AIOPS__STACK__PORTS__{name.upper()}": str(port) for name, port in free_ports().items()}
     done = aiops("up", environment=environment)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from features import table
 from features.transforms.drive_health import DRIVE_HEALTH, HORIZON, DriveHistory, histories, outcomes
 from features.transforms.node_failures import KEPT, NODE_FAILED, OBSERVED, REPAIRED
-from training import checks, signature
+from training import probes, signature
 
 DAY0 = pd.Timestamp("2004-01-01", tz="UTC")
 Failure = tuple[str, float, float, str | None]  # node, days to begin and repair, cause
@@ -60,7 +60,7 @@ def test_neither_order_nor_other_nodes_matter_nor_the_future() -> None:
     pd.testing.assert_frame_equal(whole, mixed)
     alone = histories({**frames, "events": frames["events"].query("subject == 'b'")})
     pd.testing.assert_frame_equal(whole[whole["drive"] == "b"].reset_index(drop=True), alone)
-    checks.causal(DRIVE_HEALTH, frames, DAY0 + pd.Timedelta(days=5))
+    probes.causal(DRIVE_HEALTH, frames, DAY0 + pd.Timedelta(days=5))
 
 
 def test_only_the_newest_failures_are_kept_and_equal_records_are_one() -> None:
