@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,22 +10,10 @@ import pandas as pd
 import pytest
 
 from infra.errors import DataError, UserError
-from tests.models import tiny
 from training import catalog, checks
 from training.model import Fold, Model
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-@pytest.fixture
-def model() -> Iterator[Model]:
-    with tiny.plugged_in() as name:
-        yield catalog.make(name)
-
-
-@pytest.fixture
-def frame() -> pd.DataFrame:
-    return tiny.frame()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,17 +16,6 @@ from training import catalog, probes
 from training.evaluate import inputs
 from training.learner import Learner
 from training.model import Fold, Model
-
-
-@pytest.fixture
-def model() -> Iterator[Model]:
-    with tiny.plugged_in() as name:
-        yield catalog.make(name)
-
-
-@pytest.fixture
-def frame() -> pd.DataFrame:
-    return tiny.frame()
 
 
 def _view(model: Model, transform: Callable[[Frames], pd.DataFrame]) -> View:

@@ -18,18 +18,8 @@ from remediation.engine import Engine
 from remediation.kernel import audit
 from remediation.kernel.audit import Trail, load_public_key, verify_file
 from remediation.records import canonical
-from remediation.testing import World, fake_engine
 
 MUTATIONS = int(os.environ.get("AIOPS_AUDIT_MUTATIONS", "1000"))
-
-
-@pytest.fixture
-def engine(tmp_path: Path, world: World) -> Engine:
-    engine = fake_engine(tmp_path, world)
-    for instance in ("web-0", "web-1", "db-0"):
-        world.write(instance, healthy=False)
-        engine.handle(world.detection(instance))
-    return engine
 
 
 def test_an_untouched_trail_holds(engine: Engine, tmp_path: Path) -> None:

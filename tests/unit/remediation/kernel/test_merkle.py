@@ -12,16 +12,6 @@ from remediation.engine import Engine
 from remediation.kernel import merkle
 from remediation.kernel.audit import Trail, content_hash
 from remediation.kernel.merkle import Proof, holds, prove
-from remediation.testing import World, fake_engine
-
-
-@pytest.fixture
-def engine(tmp_path: Path, world: World) -> Engine:
-    engine = fake_engine(tmp_path, world)
-    for instance in ("web-0", "web-1", "db-0"):
-        world.write(instance, healthy=False)
-        engine.handle(world.detection(instance))
-    return engine
 
 
 def proofs(engine: Engine) -> list[Proof]:
