@@ -12,6 +12,7 @@ import pandas as pd
 
 from infra.errors import DataError, nearest
 from training.learner import Learner
+from training.learners._parted import Parted
 from training.learners.recurrence import Recurrence
 from training.learners.sequence import SequenceHazard
 from training.learners.summarised import Summarised
@@ -19,7 +20,7 @@ from training.learners.summarised import Summarised
 KINDS: dict[str, type[Learner]] = {"hazard": SequenceHazard, "summarised": Summarised, "recurrence": Recurrence}
 
 
-class Populations(Learner):
+class Populations(Parted):
     """`members`: value of column `by` → (kind of learner, its keyword arguments). Only those with a label are fitted.
 
     Rows of other values get NaN as `probability`; where one learner gives a score that another does not, it is null.
@@ -48,10 +49,6 @@ class Populations(Learner):
         scores = [part.predict(rows) for part, rows in self._split(frame)]
         return pd.concat(scores).reindex(frame.index) if scores else pd.DataFrame({"probability": np.nan}, frame.index)
 
-    def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
-        effects = [part.contributions(rows) for part, rows in self._split(frame)]
-        return pd.concat(effects).reindex(frame.index) if effects else pd.DataFrame(index=frame.index)
-
     def _split(self, frame: pd.DataFrame) -> Iterator[tuple[Learner, pd.DataFrame]]:
         """Each fitted learner with its rows, where there are any."""
         for value, part in self.parts.items():
@@ -61,9 +58,7 @@ class Populations(Learner):
     def save(self, folder: Path) -> None:
         content = {"by": self.by, "members": self.members, "fitted": list(self.parts)}
         (folder / self.FILE).write_text(json.dumps(content, indent=1))
-        for number, part in enumerate(self.parts.values()):
-            (folder / str(number)).mkdir(exist_ok=True)
-            part.save(folder / str(number))
+        self.save_parts(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

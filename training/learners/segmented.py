@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from infra.errors import DataError, nearest
 from training.learner import Learner
+from training.learners._parted import Parted
 from training.learners.alone import Alone
 from training.learners.bert import Bert
 from training.learners.boosted import LightTrees
@@ -37,7 +38,7 @@ KINDS: dict[str, type[Learner]] = {
 }
 
 
-class Segmented(Learner):
+class Segmented(Parted):
     """Fits one learner of `kind` for each value of column `by` that has a label; rows of other values get NaN scores.
 
     `options` are the keyword arguments of that learner.
@@ -64,21 +65,15 @@ class Segmented(Learner):
             return pd.DataFrame({"probability": np.nan, "threshold": np.nan, "lacking": ""}, index=frame.index)
         return pd.concat(scores).reindex(frame.index).fillna({"lacking": ""})
 
-    def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
-        effects = [part.contributions(rows) for part, rows in self._split(frame)]
-        return pd.concat(effects).reindex(frame.index) if effects else pd.DataFrame(index=frame.index)
-
-    def _split(self, frame: pd.DataFrame) -> list[tuple[Learner, pd.DataFrame]]:
+    def _split(self, frame: pd.DataFrame) -> Iterator[tuple[Learner, pd.DataFrame]]:
         """The rows of each known segment with its learner."""
         groups = ((self.parts.get(str(value)), rows) for value, rows in frame.groupby(self.by))
-        return [(part, rows) for part, rows in groups if part is not None]
+        return ((part, rows) for part, rows in groups if part is not None)
 
     def save(self, folder: Path) -> None:
         content = {"by": self.by, "kind": self.kind, "options": self.options, "values": list(self.parts)}
         (folder / self.FILE).write_text(json.dumps(content, indent=1))
-        for number, part in enumerate(self.parts.values()):
-            (folder / str(number)).mkdir(exist_ok=True)
-            part.save(folder / str(number))
+        self.save_parts(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
